@@ -3,6 +3,8 @@ package mintmark
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -29,11 +31,12 @@ func (s Secret) Equal(other string) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
+// Format implements fmt.Formatter: every verb prints the same, also those that
+// would go round String, like %d.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Redacted) }
+
 // String implements fmt.Stringer.
 func (Secret) String() string { return Redacted }
-
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return Redacted }
 
 // MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
