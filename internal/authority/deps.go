@@ -1,0 +1,99 @@
+package authority
+
+import (
+	"context"
+	"crypto"
+	"net/http"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/ledger"
+)
+
+// Ledger is the one way to write. Append is durable on return; see ledger.Batch.
+type Ledger interface {
+	Append(ctx context.Context, b ledger.Batch) (ledger.Committed, error)
+	// Reserve returns the next issuance sequence number.
+	Reserve() uint64
+}
+
+// Tokens reads the token core after write. ledger.ErrNotFound when there is none.
+type Tokens interface {
+	TokenByID(ctx context.Context, id mintmark.TokenID) (ledger.TokenRow, error)
+	TokenByHandle(ctx context.Context, handle []byte) (ledger.TokenRow, error)
+	Family(ctx context.Context, id mintmark.FamilyID) (ledger.FamilyRow, error)
+	Grant(ctx context.Context, id mintmark.GrantID) (ledger.GrantRow, error)
+	// CountLive counts live tokens that a selector covers.
+	CountLive(ctx context.Context, f ledger.TokenFilter) (int64, error)
+}
+
+// Documents reads documents after write. ledger.ErrNotFound when there is none.
+type Documents interface {
+	Document(ctx context.Context, kind, id string) (ledger.Document, error)
+	DocumentByRef(ctx context.Context, kind, ref string) (ledger.Document, error)
+	// Documents pages through a kind by id, after the given one.
+	Documents(ctx context.Context, kind, after string, limit int) ([]ledger.Document, error)
+}
+
+// State is control's view of the state log.
+type State interface {
+	// Current is the snapshot at the log's head; nil before there is one.
+	Current() *epoch.Snapshot
+	// Settled is the newest epoch that every leased gateway has acknowledged; nil
+	// when there is none.
+	Settled() *epoch.Snapshot
+}
+
+// Revoker writes revocations to the state log.
+type Revoker interface {
+	// Revoke commits the facts as one row of the state log, in one transaction
+	// with b's events, expectations and marks. Durable on return, whatever the
+	// gateways have heard; errors are the ledger's. IDs, cut-offs (upper bound: now)
+	// and times are filled in where they are zero.
+	Revoke(ctx context.Context, facts []mintmark.Revocation, b ledger.Batch) (ledger.Committed, error)
+}
+
+// Publisher brings verification keys to the gateways.
+type Publisher interface {
+	// PublishKeys commits the part and returns once every leased gateway has
+	// acknowledged it, or with an error when ctx ends first (the commit stands).
+	PublishKeys(ctx context.Context, keys epoch.Keys, actor, reason string) error
+}
+
+// Keyring holds the secrets outside the database.
+type Keyring interface {
+	// Handle is HMAC-SHA-256 under the pepper of a digest.
+	Handle(digest []byte) []byte
+	// Wrap and Unwrap protect a private key at rest, bound to its context.
+	Wrap(context string, plain []byte) ([]byte, error)
+	Unwrap(context string, wrapped []byte) ([]byte, error)
+	// Seal and Open protect an answer under a key derived from a presented value
+	// and the pepper: whoever lacks the value can't open it.
+	Seal(presented string, plain []byte) ([]byte, error)
+	Open(presented string, sealed []byte) ([]byte, error)
+}
+
+// Secrets makes and checks what is derived from the keyring.
+type Secrets interface {
+	HashPassword(ctx context.Context, password string) (string, error)
+	// CheckPassword takes as long for an empty hash as for a real one.
+	CheckPassword(ctx context.Context, hash, password string) (bool, error)
+	// MAC is HMAC-SHA-256 under a key derived for a purpose.
+	MAC(purpose string, data []byte) []byte
+	// GenerateKey makes a signing key for a JOSE algorithm.
+	GenerateKey(alg string) (crypto.Signer, error)
+}
+
+// Egress makes outbound requests: resolve then pin, private ranges refused unless
+// listed, no redirects, bounded size and time.
+type Egress interface {
+	Do(req *http.Request) (*http.Response, error)
+}
+
+// Foreign asks other issuers about their tokens.
+type Foreign interface {
+	// Introspect returns the token behind a value; nil and a code when its issuer
+	// says that it is not active; an error when the issuer gave no answer.
+	Introspect(ctx context.Context, issuer, value string) (*mintmark.Token, mintmark.Code, error)
+}
+
