@@ -1,3 +1,9 @@
+// Package epoch holds what gateways decide by: the parts of an epoch, the rows of
+// the state log that put them in force, and the compiled table that answers a
+// request from memory.
+//
+// Everything here is pure. Bodies are canonical JSON, named by hash; rows are
+// signed and chained; a Table is immutable.
 package epoch
 
 import (
