@@ -30,8 +30,10 @@ type Conn interface {
 	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 	// Subscribe calls handle for messages on a subject, in which * stands for one
 	// word, until the returned stop is called. After stop has returned no call is
-	// in progress.
+	// in progress; a handler must not call its own stop.
 	Subscribe(subject string, handle Handler) (stop func(), err error)
+	// Serve is Subscribe with up to that many calls at a time, in no order.
+	Serve(subject string, workers int, handle Handler) (stop func(), err error)
 }
 
 // Records is the durable queue between gateways and the recorder. Durable here

@@ -1,0 +1,210 @@
+package jetstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
+)
+
+// Conn is a client of the bus.
+type Conn struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	link     *link
+	ctx      context.Context // ends at Close; handlers get it
+	cancel   context.CancelFunc
+	maxStore int64
+}
+
+var (
+	_ bus.Conn    = (*Conn)(nil)
+	_ bus.Records = (*Conn)(nil)
+)
+
+// DialOptions say how a separate gateway reaches the bus.
+type DialOptions struct {
+	URL     string      // tls://host:port
+	TLS     *tls.Config // trusts the bus's authority only
+	Gateway mintmark.GatewayID
+	Seed    mintmark.Secret // NKEY seed ("SU…")
+}
+
+// Dial returns a gateway's connection. It returns at once whether or not the bus
+// answers, and keeps trying: a gateway must start while control is away.
+func Dial(ctx context.Context, o DialOptions) (*Conn, error) {
+	if o.TLS == nil {
+		return nil, errors.New("jetstream: dialling needs TLS")
+	}
+	pair, err := nkeys.FromSeed([]byte(o.Seed.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("read the gateway's bus credential: %w; join again", err)
+	}
+	return connect(ctx, connectOptions{url: o.URL, tls: o.TLS, pair: pair, gateway: o.Gateway})
+}
+
+// NewCredential makes a gateway's key pair: the seed stays with the gateway, the
+// public key goes into its join request.
+func NewCredential() (seed mintmark.Secret, public string, err error) {
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		return mintmark.Secret{}, "", fmt.Errorf("make the gateway's bus credential: %w", err)
+	}
+	s, err := pair.Seed()
+	if err != nil {
+		return mintmark.Secret{}, "", fmt.Errorf("make the gateway's bus credential: %w", err)
+	}
+	public, err = pair.PublicKey()
+	return mintmark.NewSecret(string(s)), public, err
+}
+
+type connectOptions struct {
+	provider       nats.InProcessConnProvider // nil: over TCP
+	user, password string
+	url            string
+	tls            *tls.Config
+	pair           nkeys.KeyPair
+	gateway        mintmark.GatewayID
+	maxStore       int64
+}
+
+func connect(ctx context.Context, o connectOptions) (*Conn, error) {
+	l := &link{inside: o.provider}
+	opts := []nats.Option{
+		nats.CustomInboxPrefix(inboxPrefix(o.gateway)),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50 * time.Millisecond),
+		nats.ReconnectJitter(50*time.Millisecond, 200*time.Millisecond),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectBufSize(-1), // what can't be sent now fails now
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(5 * time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.IgnoreAuthErrorAbort(), // a member may be admitted again
+	}
+	url := "nats://inside"
+	if o.provider != nil {
+		opts = append(opts, nats.InProcessServer(l), nats.UserInfo(o.user, o.password))
+	} else {
+		pub, err := o.pair.PublicKey()
+		if err != nil {
+			return nil, fmt.Errorf("read the gateway's bus credential: %w", err)
+		}
+		opts = append(opts, nats.SetCustomDialer(l), nats.Secure(o.tls), nats.Nkey(pub, o.pair.Sign))
+		url = o.url
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the bus at %s: %w", url, err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connect to the bus at %s: %w", url, err)
+	}
+	c := &Conn{nc: nc, js: js, link: l, maxStore: o.maxStore}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return c, nil
+}
+
+// Close ends the connection. Handlers in progress see their context end.
+func (c *Conn) Close() {
+	c.cancel()
+	c.nc.Close()
+}
+
+// Connected reports whether the bus is reached at present.
+func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+
+// Publish implements bus.Conn.
+func (c *Conn) Publish(_ context.Context, subject string, data []byte) error {
+	return sendError(subject, c.nc.Publish(subject, data))
+}
+
+// Request implements bus.Conn.
+func (c *Conn) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	m, err := c.nc.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return nil, sendError(subject, err)
+	}
+	return m.Data, nil
+}
+
+// sendError maps the client's errors to the bus's: whatever kept an answer away,
+// the caller knows nothing more than that there was none.
+func sendError(subject string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return fmt.Errorf("send to %s: %w", subject, bus.ErrClosed)
+	}
+	return fmt.Errorf("send to %s: %w: %w", subject, bus.ErrNoAnswer, err)
+}
+
+// Subscribe implements bus.Conn.
+func (c *Conn) Subscribe(subject string, handle bus.Handler) (func(), error) {
+	// The lock is what lets stop wait for a call in progress.
+	var (
+		mu      sync.Mutex
+		stopped bool
+	)
+	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		if stopped {
+			return
+		}
+		respond(m, handle(c.ctx, m.Subject, m.Data))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	return func() {
+		_ = sub.Unsubscribe() // fails only when the connection is gone already
+		mu.Lock()
+		stopped = true
+		mu.Unlock()
+	}, nil
+}
+
+// Serve implements bus.Conn.
+func (c *Conn) Serve(subject string, workers int, handle bus.Handler) (func(), error) {
+	var calls sync.WaitGroup
+	slots := make(chan struct{}, max(workers, 1))
+	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+		select {
+		case slots <- struct{}{}:
+		case <-c.ctx.Done():
+			return
+		}
+		calls.Go(func() {
+			defer func() { <-slots }()
+			respond(m, handle(c.ctx, m.Subject, m.Data))
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serve %s: %w", subject, err)
+	}
+	return func() {
+		_ = sub.Unsubscribe()
+		calls.Wait()
+	}, nil
+}
+
+// respond answers when asked; a lost answer is the asker's time-out.
+func respond(m *nats.Msg, reply []byte) {
+	if reply != nil && m.Reply != "" {
+		_ = m.Respond(reply)
+	}
+}
