@@ -1,0 +1,386 @@
+package jose
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/mintmark/mintmark"
+)
+
+// ClaimMark is the private claim in which our authority puts the mark: an object
+// with release, policy, epoch, seq, grt (grant) and fam (family).
+const ClaimMark = "mintmark"
+
+// Bounds of the lists in a payload.
+const (
+	maxScopes   = 256
+	maxAudience = 64
+)
+
+var (
+	errClaimType  = malformed("a registered claim has the wrong type")
+	errClaimText  = malformed("an identifying claim has control characters")
+	errClaimMany  = malformed("too many scopes or audiences")
+	errClaimDate  = malformed("a time claim is not a usable NumericDate")
+	errNoClaims   = malformed("payload is empty")
+	errNoExpiry   = malformed("exp is missing")
+	errNoIdentity = malformed("iss is missing")
+)
+
+// Names says where an issuer keeps facts that RFC 9068 names otherwise. Empty
+// members mean the RFC's: sub, client_id (or azp), scope, jti.
+type Names struct{ Subject, Client, Scopes, ID string }
+
+// Claims are the facts of a JWT's payload (RFC 7519 §4, RFC 9068 §2.2). All
+// strings are views of one text.
+type Claims struct {
+	Issuer, Subject, ID, Client string
+	// Scopes and Audience are sorted, without duplicates.
+	Scopes, Audience []string
+	// Times are Unix seconds, 0 when absent. A fractional exp is rounded down, a
+	// fractional nbf up: never longer than was said.
+	Expires, NotBefore, IssuedAt, AuthTime int64
+	ACR, Nonce, Actor                      string
+	Binding                                mintmark.Binding
+	// Mark, Grant and Family are the claim ClaimMark. Believe them only of our
+	// own authority.
+	Mark   mintmark.Mark
+	Grant  mintmark.GrantID
+	Family mintmark.FamilyID
+
+	text    string
+	further int // bytes of members that are not named above
+}
+
+// ParseClaims reads a payload. Identifying claims may not hold control
+// characters: they end up in headers and logs. Nothing is required: see Complete.
+func ParseClaims(payload string, names Names) (Claims, error) {
+	c := Claims{text: payload}
+	if payload == "" {
+		return c, errNoClaims
+	}
+	r := reader{c: &c, names: names.orDefault()}
+	s := Scan(payload)
+	for s.Next() {
+		if !r.read(s.Name(), s.Value()) {
+			c.further += len(s.Name()) + len(s.Value().Raw()) + 8
+		}
+	}
+	if s.Err() != nil {
+		return c, s.Err()
+	}
+	if r.err != nil {
+		return c, r.err
+	}
+	r.lists()
+	return c, r.err
+}
+
+// Complete reports what every access token must have (RFC 9068 §2.2): iss and
+// exp.
+func (c *Claims) Complete() error {
+	switch {
+	case c.Issuer == "":
+		return errNoIdentity
+	case c.Expires == 0:
+		return errNoExpiry
+	}
+	return nil
+}
+
+func (n Names) orDefault() Names {
+	if n.Subject == "" {
+		n.Subject = "sub"
+	}
+	if n.Client == "" {
+		n.Client = "client_id"
+	}
+	if n.Scopes == "" {
+		n.Scopes = "scope"
+	}
+	if n.ID == "" {
+		n.ID = "jti"
+	}
+	return n
+}
+
+// reader fills Claims; err is the first error.
+type reader struct {
+	c          *Claims
+	names      Names
+	scopes, au Value
+	err        error
+}
+
+// read takes one member; false when it is none that Claims has a field for.
+func (r *reader) read(name string, v Value) bool {
+	c := r.c
+	switch name {
+	case r.names.Subject:
+		r.text(&c.Subject, v)
+	case r.names.Client:
+		r.text(&c.Client, v)
+	case r.names.Scopes:
+		r.scopes = v
+	case r.names.ID:
+		r.text(&c.ID, v)
+	case "iss":
+		r.text(&c.Issuer, v)
+	case "azp":
+		// OIDC's name of the client: what is left when there is no client_id.
+		if c.Client == "" {
+			r.text(&c.Client, v)
+		}
+	case "aud":
+		r.au = v
+	case "exp":
+		r.date(&c.Expires, v, 0)
+	case "nbf":
+		r.date(&c.NotBefore, v, 1)
+	case "iat":
+		r.date(&c.IssuedAt, v, 0)
+	case "auth_time":
+		r.date(&c.AuthTime, v, 0)
+	case "acr":
+		r.text(&c.ACR, v)
+	case "nonce":
+		r.text(&c.Nonce, v)
+	case "act":
+		r.object(v, r.actor)
+	case "cnf":
+		r.object(v, r.binding)
+	case ClaimMark:
+		r.object(v, r.mark)
+	default:
+		return false
+	}
+	return true
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *reader) text(into *string, v Value) {
+	text, ok := v.Str()
+	switch {
+	case !ok:
+		r.fail(errClaimType)
+	case hasControl(text):
+		r.fail(errClaimText)
+	}
+	*into = text
+}
+
+func (r *reader) date(into *int64, v Value, roundUp int64) {
+	seconds, fraction, ok := v.Date()
+	if !ok {
+		r.fail(errClaimDate)
+	}
+	if fraction {
+		seconds += roundUp
+	}
+	// 0 means absent to everybody else; an expiry in 1970 is over all the same.
+	*into = max(seconds, 1)
+}
+
+func (r *reader) number(into *uint64, v Value) {
+	n, ok := v.Uint()
+	if !ok {
+		r.fail(errClaimType)
+	}
+	*into = n
+}
+
+func (r *reader) object(v Value, read func(name string, v Value)) {
+	if v.Kind() != Object {
+		r.fail(errClaimType)
+		return
+	}
+	for s := v.Members(); s.Next(); {
+		read(s.Name(), s.Value())
+	}
+}
+
+func (r *reader) actor(name string, v Value) {
+	if name == "sub" {
+		r.text(&r.c.Actor, v)
+	}
+}
+
+func (r *reader) binding(name string, v Value) {
+	switch name {
+	case "jkt":
+		r.text(&r.c.Binding.JKT, v)
+	case "x5t#S256":
+		r.text(&r.c.Binding.X5T, v)
+	default:
+		// RFC 7800 §3.1 lets one ignore what one does not understand; to ignore a
+		// confirmation would turn a bound token into a bearer token.
+		r.fail(errConfirmation)
+	}
+}
+
+var errConfirmation = malformed("cnf has a method that is not understood")
+
+func (r *reader) mark(name string, v Value) {
+	c := r.c
+	var text string
+	switch name {
+	case "release":
+		r.text(&text, v)
+		c.Mark.Release = mintmark.ReleaseID(text)
+	case "policy":
+		r.number(&c.Mark.Policy, v)
+	case "epoch":
+		r.number(&c.Mark.Epoch, v)
+	case "seq":
+		r.number(&c.Mark.Seq, v)
+	case "grt":
+		r.text(&text, v)
+		c.Grant = mintmark.GrantID(text)
+	case "fam":
+		r.text(&text, v)
+		c.Family = mintmark.FamilyID(text)
+	}
+}
+
+// lists builds both sets in one backing array.
+func (r *reader) lists() {
+	scopes, audience := countList(r.scopes, true), countList(r.au, false)
+	if scopes < 0 || audience < 0 {
+		r.fail(errClaimType)
+		return
+	}
+	if scopes > maxScopes || audience > maxAudience {
+		r.fail(errClaimMany)
+		return
+	}
+	if scopes+audience == 0 {
+		return
+	}
+	all := make([]string, 0, scopes+audience)
+	all = r.list(all, r.scopes, true)
+	first := len(all)
+	all = r.list(all, r.au, false)
+	// A duplicate leaves a hole in the middle: the two sets never share a cell.
+	r.c.Scopes = sortedSet(all[:first:first])
+	r.c.Audience = sortedSet(all[first:len(all):len(all)])
+}
+
+// countList returns an upper bound of the entries, -1 for a wrong type.
+func countList(v Value, split bool) int {
+	switch v.Kind() {
+	case None:
+		return 0
+	case String:
+		if !split {
+			return 1
+		}
+		return strings.Count(v.Raw(), " ") + 1
+	case Array:
+		n := 0
+		for e := range v.Elements {
+			if e.Kind() != String {
+				return -1
+			}
+			n++
+		}
+		return n
+	}
+	return -1
+}
+
+func (r *reader) list(all []string, v Value, split bool) []string {
+	if text, ok := v.Str(); ok {
+		if hasControl(text) {
+			r.fail(errClaimText)
+		}
+		if !split {
+			return append(all, text)
+		}
+		for text != "" {
+			var word string
+			word, text, _ = strings.Cut(text, " ")
+			if word != "" {
+				all = append(all, word)
+			}
+		}
+		return all
+	}
+	for e := range v.Elements {
+		text, _ := e.Str()
+		if hasControl(text) {
+			r.fail(errClaimText)
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+func sortedSet(s []string) []string {
+	slices.Sort(s)
+	s = slices.Compact(s)
+	if len(s) > 0 && s[0] == "" {
+		s = s[1:]
+	}
+	if len(s) == 0 {
+		return nil
+	}
+	return s[:len(s):len(s)]
+}
+
+// Token returns the token that the claims describe, signed by key kid. It is for
+// a verified payload. For a token that is not our authority's, everything under
+// ClaimMark is dropped (anybody may write that claim) and the caller sets ID and
+// Mark.Release.
+func (c *Claims) Token(kind mintmark.TokenKind, kid string) *mintmark.Token {
+	t := &mintmark.Token{
+		ID: mintmark.TokenID(c.ID), Kind: kind, Issuer: c.Issuer, Subject: c.Subject,
+		Client: mintmark.ClientID(c.Client), Grant: c.Grant, Family: c.Family,
+		Scopes: c.Scopes, Audience: c.Audience, Mark: c.Mark, Binding: c.Binding,
+		IssuedAt: c.IssuedAt, NotBefore: c.NotBefore, Expires: c.Expires,
+		AuthTime: c.AuthTime, ACR: c.ACR, Actor: c.Actor,
+	}
+	if !t.Own() {
+		t.Mark, t.Grant, t.Family = mintmark.Mark{}, "", ""
+	}
+	t.Mark.Key = kid
+	return t
+}
+
+// Further returns the members that have no field in Claims, as one JSON object;
+// nil when there are none. names are those the claims were parsed with.
+func (c *Claims) Further(names Names) json.RawMessage {
+	if c.further == 0 {
+		return nil
+	}
+	out := append(make([]byte, 0, c.further+2), '{')
+	var void Claims
+	r := reader{c: &void, names: names.orDefault()}
+	for s := Scan(c.text); s.Next(); {
+		if r.read(s.Name(), s.Value()) {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, quote(s.Name())...)
+		out = append(out, ':')
+		out = append(out, s.Value().Raw()...)
+	}
+	return append(out, '}')
+}
+
+// Lookup returns a top-level member of the payload as it is; false when absent.
+func (c *Claims) Lookup(name string) (Value, bool) {
+	for s := Scan(c.text); s.Next(); {
+		if s.Name() == name {
+			return s.Value(), true
+		}
+	}
+	return Value{}, false
+}
