@@ -146,12 +146,8 @@ func (r *reader) read(name string, v Value) bool {
 		r.text(&c.ACR, v)
 	case "nonce":
 		r.text(&c.Nonce, v)
-	case "act":
-		r.object(v, r.actor)
-	case "cnf":
-		r.object(v, r.binding)
-	case ClaimMark:
-		r.object(v, r.mark)
+	case "act", "cnf", ClaimMark:
+		r.object(name, v)
 	default:
 		return false
 	}
@@ -195,13 +191,22 @@ func (r *reader) number(into *uint64, v Value) {
 	*into = n
 }
 
-func (r *reader) object(v Value, read func(name string, v Value)) {
+// object reads the members of act, cnf or ClaimMark. A switch and not a function
+// value: through one, the claims would go to the heap.
+func (r *reader) object(claim string, v Value) {
 	if v.Kind() != Object {
 		r.fail(errClaimType)
 		return
 	}
 	for s := v.Members(); s.Next(); {
-		read(s.Name(), s.Value())
+		switch claim {
+		case "act":
+			r.actor(s.Name(), s.Value())
+		case "cnf":
+			r.binding(s.Name(), s.Value())
+		case ClaimMark:
+			r.mark(s.Name(), s.Value())
+		}
 	}
 }
 
@@ -311,12 +316,14 @@ func (r *reader) list(all []string, v Value, split bool) []string {
 		}
 		return all
 	}
+	control := false // and not r.fail: r in the loop's closure would escape
 	for e := range v.Elements {
 		text, _ := e.Str()
-		if hasControl(text) {
-			r.fail(errClaimText)
-		}
+		control = control || hasControl(text)
 		all = append(all, text)
+	}
+	if control {
+		r.fail(errClaimText)
 	}
 	return all
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"math/big"
+	"sync"
 )
 
 // Bounds of RSA moduli in bits: RFC 7518 §3.3 asks for the lower; the upper keeps
@@ -134,22 +135,33 @@ func (k *Key) Verify(token []byte) (string, error) {
 	return c.Payload, nil
 }
 
+// buffers are what one verification needs besides the token. The standard
+// library's verifiers let their arguments escape, so they would be two
+// allocations each time.
+type buffers struct {
+	sig    [maxRSABits / 8]byte
+	digest [sha512.Size]byte
+}
+
+var scratch = sync.Pool{New: func() any { return new(buffers) }}
+
 // Check verifies the signature of a parsed text. The caller has chosen the key by
 // issuer and kid; the text's own alg must be the key's.
 func (k *Key) Check(c *Compact) error {
 	if c.Header.Alg != k.alg {
 		return errAlgorithm
 	}
-	var room [1024]byte // an RSA signature of 8192 bits
 	size := k.signatureSize()
-	if strict.EncodedLen(size) != len(c.signature) || size > len(room) {
+	s := scratch.Get().(*buffers)
+	defer scratch.Put(s)
+	if strict.EncodedLen(size) != len(c.signature) || size > len(s.sig) {
 		return errSigForm
 	}
-	n, err := decodeInto(room[:], c.signature)
+	n, err := decodeInto(s.sig[:], c.signature)
 	if err != nil || n != size {
 		return errSigForm
 	}
-	if !k.verify(c.signed, room[:n]) {
+	if !k.verify(s, c.signed, s.sig[:n]) {
 		return errVerify
 	}
 	return nil
@@ -169,12 +181,11 @@ func (k *Key) signatureSize() int {
 
 func coordinate(c elliptic.Curve) int { return (c.Params().BitSize + 7) / 8 }
 
-func (k *Key) verify(signed, sig []byte) bool {
+func (k *Key) verify(b *buffers, signed, sig []byte) bool {
 	if k.alg == EdDSA {
 		return ed25519.Verify(k.ed, signed, sig)
 	}
-	var room [sha512.Size]byte
-	digest := digestInto(&room, k.alg.hash(), signed)
+	digest := digestInto(&b.digest, k.alg.hash(), signed)
 	switch k.alg {
 	case RS256, RS384, RS512:
 		return rsa.VerifyPKCS1v15(k.rsa, k.alg.hash(), digest, sig) == nil
