@@ -73,8 +73,9 @@ func ParseClaims(payload string, names Names) (Claims, error) {
 	if r.err != nil {
 		return c, r.err
 	}
-	r.lists()
-	return c, r.err
+	scopes, audience, err := lists(r.scopes, r.au)
+	c.Scopes, c.Audience = scopes, audience
+	return c, err
 }
 
 // Complete reports what every access token must have (RFC 9068 §2.2): iss and
@@ -253,27 +254,28 @@ func (r *reader) mark(name string, v Value) {
 	}
 }
 
-// lists builds both sets in one backing array.
-func (r *reader) lists() {
-	scopes, audience := countList(r.scopes, true), countList(r.au, false)
-	if scopes < 0 || audience < 0 {
-		r.fail(errClaimType)
-		return
+// lists builds both sets in one backing array. A function of values, not a method
+// of the reader: the array would take the reader to the heap with it.
+func lists(scope, aud Value) (scopes, audience []string, err error) {
+	s, a := countList(scope, true), countList(aud, false)
+	switch {
+	case s < 0 || a < 0:
+		return nil, nil, errClaimType
+	case s > maxScopes || a > maxAudience:
+		return nil, nil, errClaimMany
+	case s+a == 0:
+		return nil, nil, nil
 	}
-	if scopes > maxScopes || audience > maxAudience {
-		r.fail(errClaimMany)
-		return
-	}
-	if scopes+audience == 0 {
-		return
-	}
-	all := make([]string, 0, scopes+audience)
-	all = r.list(all, r.scopes, true)
+	all := list(make([]string, 0, s+a), scope, true)
 	first := len(all)
-	all = r.list(all, r.au, false)
+	all = list(all, aud, false)
+	for _, word := range all {
+		if hasControl(word) {
+			return nil, nil, errClaimText
+		}
+	}
 	// A duplicate leaves a hole in the middle: the two sets never share a cell.
-	r.c.Scopes = sortedSet(all[:first:first])
-	r.c.Audience = sortedSet(all[first:len(all):len(all)])
+	return sortedSet(all[:first:first]), sortedSet(all[first:len(all):len(all)]), nil
 }
 
 // countList returns an upper bound of the entries, -1 for a wrong type.
@@ -299,31 +301,19 @@ func countList(v Value, split bool) int {
 	return -1
 }
 
-func (r *reader) list(all []string, v Value, split bool) []string {
+func list(all []string, v Value, split bool) []string {
 	if text, ok := v.Str(); ok {
-		if hasControl(text) {
-			r.fail(errClaimText)
-		}
 		if !split {
 			return append(all, text)
 		}
-		for text != "" {
-			var word string
-			word, text, _ = strings.Cut(text, " ")
-			if word != "" {
-				all = append(all, word)
-			}
+		for word := range strings.SplitSeq(text, " ") {
+			all = append(all, word)
 		}
 		return all
 	}
-	control := false // and not r.fail: r in the loop's closure would escape
 	for e := range v.Elements {
 		text, _ := e.Str()
-		control = control || hasControl(text)
 		all = append(all, text)
-	}
-	if control {
-		r.fail(errClaimText)
 	}
 	return all
 }
