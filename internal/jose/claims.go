@@ -56,26 +56,24 @@ type Claims struct {
 // ParseClaims reads a payload. Identifying claims may not hold control
 // characters: they end up in headers and logs. Nothing is required: see Complete.
 func ParseClaims(payload string, names Names) (Claims, error) {
-	c := Claims{text: payload}
 	if payload == "" {
-		return c, errNoClaims
+		return Claims{}, errNoClaims
 	}
-	r := reader{c: &c, names: names.orDefault()}
+	r := reader{c: Claims{text: payload}, names: names.orDefault()}
 	s := Scan(payload)
 	for s.Next() {
 		if !r.read(s.Name(), s.Value()) {
-			c.further += len(s.Name()) + len(s.Value().Raw()) + 8
+			r.c.further += len(s.Name()) + len(s.Value().Raw()) + 8
 		}
 	}
 	if s.Err() != nil {
-		return c, s.Err()
+		return Claims{}, s.Err()
 	}
 	if r.err != nil {
-		return c, r.err
+		return Claims{}, r.err
 	}
-	scopes, audience, err := lists(r.scopes, r.au)
-	c.Scopes, c.Audience = scopes, audience
-	return c, err
+	r.c.Scopes, r.c.Audience, r.err = lists(r.scopes, r.au)
+	return r.c, r.err
 }
 
 // Complete reports what every access token must have (RFC 9068 §2.2): iss and
@@ -106,9 +104,10 @@ func (n Names) orDefault() Names {
 	return n
 }
 
-// reader fills Claims; err is the first error.
+// reader fills Claims; err is the first error. It holds them by value: a pointer
+// would send them to the heap.
 type reader struct {
-	c          *Claims
+	c          Claims
 	names      Names
 	scopes, au Value
 	err        error
@@ -116,7 +115,7 @@ type reader struct {
 
 // read takes one member; false when it is none that Claims has a field for.
 func (r *reader) read(name string, v Value) bool {
-	c := r.c
+	c := &r.c
 	switch name {
 	case r.names.Subject:
 		r.text(&c.Subject, v)
@@ -233,7 +232,7 @@ func (r *reader) binding(name string, v Value) {
 var errConfirmation = malformed("cnf has a method that is not understood")
 
 func (r *reader) mark(name string, v Value) {
-	c := r.c
+	c := &r.c
 	var text string
 	switch name {
 	case "release":
@@ -356,8 +355,7 @@ func (c *Claims) Further(names Names) json.RawMessage {
 		return nil
 	}
 	out := append(make([]byte, 0, c.further+2), '{')
-	var void Claims
-	r := reader{c: &void, names: names.orDefault()}
+	r := reader{names: names.orDefault()}
 	for s := Scan(c.text); s.Next(); {
 		if r.read(s.Name(), s.Value()) {
 			continue
