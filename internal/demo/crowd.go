@@ -297,4 +297,3 @@ func (c *Crowd) stream(ctx context.Context, gateway string, h *held) {
 		c.Score.StreamsCut.Add(1)
 	}
 }
-

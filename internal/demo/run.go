@@ -1,0 +1,195 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// Options are the demo's flags.
+type Options struct {
+	Dir     string // "" for a temporary directory, removed at the end
+	Script  bool
+	Conduct string // scopes, audience or errors
+	Clients int
+	Percent string
+	After   time.Duration
+	Seed    uint64
+	Binary  string
+	// Color allows escape sequences; In and Out are the terminal.
+	Color bool
+	In    *os.File
+	Out   io.Writer
+}
+
+// Check refuses what can't be played.
+func (o *Options) Check() error {
+	switch conduct(o.Conduct) {
+	case overScoped, wrongAudience, failing:
+	default:
+		return fmt.Errorf("--conduct %q: want scopes, audience or errors", o.Conduct)
+	}
+	if o.Clients < 30 || o.Clients > 5000 {
+		return fmt.Errorf("--clients %d: want 30 to 5000", o.Clients)
+	}
+	return nil
+}
+
+// Run plays the demo and returns nil only if the guarantees held.
+func Run(ctx context.Context, o Options) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	dir, cleanup, err := o.directory()
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	say := newNarrator(o.Out, o.Color)
+	people := min(o.Clients/5, 60)
+	keys := o.Clients / 10
+	w, err := NewWorld(WorldConfig{
+		Dir: dir, Binary: o.Binary, Gateways: 3, People: people, APIKeys: keys, Machines: o.Clients - people - keys,
+		Pause: 400 * time.Millisecond, Seed: o.Seed, Say: say.step,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer func() { stop(); w.Close() }()
+	say.heading(fmt.Sprintf("Mintmark demo: one control plane, three gateways, %d clients, two releases of a service. Data in %s", o.Clients, dir))
+	start, cancel := context.WithTimeout(ctx, 90*time.Second)
+	err = w.Start(start)
+	cancel()
+	if err != nil {
+		return err
+	}
+	// The sample service and the crowd live as long as ctx, not as the start does.
+	story := &Story{World: w}
+	w.RunCrowd(ctx)
+	if !o.Script {
+		return view(ctx, story, say, o)
+	}
+	err = story.Play(ctx, Script{Conduct: conduct(o.Conduct), Percent: o.Percent, After: o.After})
+	stop()
+	w.Close()
+	if err == nil {
+		verify, cancel := context.WithTimeout(context.WithoutCancel(ctx), 60*time.Second)
+		err = story.Verify(verify)
+		cancel()
+	}
+	say.report(story, err)
+	return err
+}
+
+func (o *Options) directory() (string, func(), error) {
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			return "", nil, fmt.Errorf("--dir: %w", err)
+		}
+		if entries, err := os.ReadDir(o.Dir); err != nil || len(entries) > 0 {
+			return "", nil, errors.Join(err, fmt.Errorf("--dir %s is not empty: give a new directory", o.Dir))
+		}
+		return o.Dir, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "mintmark-demo-")
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// narrator prints what happens, for people. Safe for concurrent use.
+type narrator struct {
+	mu    sync.Mutex
+	out   io.Writer // guarded by mu
+	color bool
+	begun time.Time
+	lines []string // guarded by mu; the last few, for the view
+	quiet bool     // guarded by mu; the view draws instead
+}
+
+func newNarrator(out io.Writer, color bool) *narrator {
+	return &narrator{out: out, color: color, begun: time.Now()}
+}
+
+func (n *narrator) paint(code, text string) string {
+	if !n.color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (n *narrator) heading(text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintln(n.out, n.paint("1", text))
+}
+
+func (n *narrator) step(what, command string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	line := fmt.Sprintf("%6.1fs  %s", time.Since(n.begun).Seconds(), what)
+	n.lines = append(n.lines, line)
+	if command != "" {
+		n.lines = append(n.lines, "         $ "+command)
+	}
+	if n.quiet {
+		return
+	}
+	fmt.Fprintln(n.out, line)
+	if command != "" {
+		fmt.Fprintln(n.out, n.paint("36", "         $ "+command))
+	}
+}
+
+// last returns the last few lines said.
+func (n *narrator) last(k int) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.lines[max(0, len(n.lines)-k):]...)
+}
+
+// report ends the script: the receipt, the clients' account, the verdict.
+func (n *narrator) report(s *Story, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	score := s.World.Crowd.Score
+	if s.Receipt != nil {
+		fmt.Fprintln(n.out, n.paint("1", "\nReceipt"))
+		fmt.Fprintln(n.out, s.ReceiptJSON())
+	}
+	fmt.Fprintln(n.out, n.paint("1", "\nThe clients' own account"))
+	for _, row := range []struct {
+		what string
+		n    int64
+	}{
+		{"requests", score.Requests.Load()},
+		{"answered by the service", score.OK.Load()},
+		{"tokens obtained", score.Issued.Load()},
+		{"tokens renewed", score.Refreshed.Load()},
+		{"harmful tokens handed out", score.Harmful.Load()},
+		{"harmful tokens presented after the rollback returned", score.HarmfulTried.Load()},
+		{"harmful tokens accepted after the rollback returned", score.HarmfulAccepted.Load()},
+		{"harmless tokens refused", score.Harmless401.Load()},
+		{"open streams of harmful tokens cut", score.StreamsCut.Load()},
+		{"told to come back (503)", score.Unknown.Load()},
+		{"errors of the service", score.Upstream.Load()},
+		{"gateway not reachable", score.Unreachable.Load()},
+		{"authority gave no token", score.MintFailed.Load()},
+	} {
+		fmt.Fprintf(n.out, "%10d  %s\n", row.n, row.what)
+	}
+	for _, v := range score.Violations() {
+		fmt.Fprintln(n.out, n.paint("31", "            "+v))
+	}
+	if err != nil {
+		fmt.Fprintln(n.out, n.paint("31;1", "\nFAILED: ")+err.Error())
+		return
+	}
+	fmt.Fprintln(n.out, n.paint("32;1", "\nThe guarantees held."))
+}
