@@ -62,13 +62,13 @@ func Run(ctx context.Context, o Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer func() { stop(); w.Close() }()
 	say.heading(fmt.Sprintf("Mintmark demo: one control plane, three gateways, %d clients, two releases of a service. Data in %s", o.Clients, dir))
+	w.Serve(ctx)
 	start, cancel := context.WithTimeout(ctx, 90*time.Second)
 	err = w.Start(start)
 	cancel()
 	if err != nil {
 		return err
 	}
-	// The sample service and the crowd live as long as ctx, not as the start does.
 	story := &Story{World: w}
 	w.RunCrowd(ctx)
 	if !o.Script {

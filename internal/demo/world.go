@@ -140,8 +140,14 @@ func (w *World) Entries() []string { return w.entries }
 // Issuer is the authority's issuer identifier.
 func (w *World) Issuer() string { return w.issuer }
 
-// Start brings everything up: control, resources, gateways, the sample service
-// and the crowd, which run until ctx ends. Close waits for them.
+// Serve runs the sample service until ctx ends. Close waits for it.
+func (w *World) Serve(ctx context.Context) {
+	w.wg.Go(func() { _ = w.Stable.Run(ctx) })
+	w.wg.Go(func() { _ = w.Candidate.Run(ctx) })
+}
+
+// Start brings the processes up: control, resources, gateways. ctx bounds the
+// starting alone.
 func (w *World) Start(ctx context.Context) error {
 	begun := time.Now()
 	if err := w.init(ctx); err != nil {
@@ -151,8 +157,6 @@ func (w *World) Start(ctx context.Context) error {
 		return err
 	}
 	w.cfg.Say(fmt.Sprintf("control plane up in %s: authority %s, admin API %s", time.Since(begun).Round(time.Millisecond), w.issuer, w.admin), "mintmark control --config control.yaml")
-	w.wg.Go(func() { _ = w.Stable.Run(ctx) })
-	w.wg.Go(func() { _ = w.Candidate.Run(ctx) })
 	applied, err := w.Apply(ctx, "mint orders/v1 and route to it", healthy)
 	if err != nil {
 		return err
@@ -175,7 +179,8 @@ func (w *World) Start(ctx context.Context) error {
 func (w *World) RunCrowd(ctx context.Context) { w.wg.Go(func() { _ = w.Crowd.Run(ctx) }) }
 
 // Close stops the processes, gateways first so that they can deliver what they
-// hold, and waits for the rest. The context given to Start must have ended.
+// hold, and waits for the rest. The context given to Serve and RunCrowd must have
+// ended.
 func (w *World) Close() {
 	w.wg.Wait()
 	var wg sync.WaitGroup
