@@ -12,7 +12,7 @@ const key = () => ({ ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).priva
 const make = (issuer, keys) => {
   const provider = new Provider(issuer, {
     jwks: { keys },
-    clients: [{ client_id: 'partner', client_secret: process.env.SECRET, grant_types: ['client_credentials'], redirect_uris: [], response_types: [] }],
+    clients: [{ client_id: 'partner', client_secret: process.env.SECRET, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], id_token_signed_response_alg: 'ES256' }],
     scopes: [scope],
     features: {
       clientCredentials: { enabled: true },
