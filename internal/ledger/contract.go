@@ -30,7 +30,7 @@ var (
 const Any = ^uint64(0)
 
 // Expect pins a stream to the version that a decision was made against; 0 means
-// that the stream must not exist.
+// that the stream must not exist, or be a document's that was removed.
 type Expect struct {
 	Stream  string
 	Version uint64

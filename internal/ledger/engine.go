@@ -12,18 +12,18 @@ import (
 // Head is where the ledger stands after a commit: one row, replaced in every
 // transaction.
 type Head struct {
-	Seq  uint64 // last event
-	At   int64  // its time, Unix milliseconds
+	Seq uint64 // last event
+	At  int64  // its time, Unix milliseconds
 	// Issued is the highest issuance sequence number that a committed event or row
 	// can carry.
-	Issued    uint64
-	RowSeq    uint64   // last state-log row; 0 before the first
-	RowHash   [32]byte // its hash
-	Term      uint64   // its term
+	Issued  uint64
+	RowSeq  uint64   // last state-log row; 0 before the first
+	RowHash [32]byte // its hash
+	Term    uint64   // its term
 	// Edge are the roots of the audit tree's complete subtrees, largest first; the
 	// tree has a leaf for each event.
-	Edge []tlog.Hash
-	Signed    []byte // checkpoint in C2SP form, nil before the first event
+	Edge   []tlog.Hash
+	Signed []byte // checkpoint in C2SP form, nil before the first event
 }
 
 // Rows is what folding an event may look at: the read models as they are at that
@@ -176,8 +176,13 @@ type Tx interface {
 	Version(ctx context.Context, stream string) (uint64, error)
 	// Once sets a single-use mark or returns ErrUsed.
 	Once(ctx context.Context, o Once, now time.Time) error
-	// Write adds an event and applies its changes.
-	Write(ctx context.Context, e *StoredEvent, c *Changes) error
+	// Gone reports whether the stream is a document's and the document was removed
+	// or purged, so that it may be made anew.
+	Gone(ctx context.Context, stream string) (bool, error)
+	// Write adds an event.
+	Write(ctx context.Context, e *StoredEvent) error
+	// Apply makes an event's changes. What breaks uniqueness is ErrConflict.
+	Apply(ctx context.Context, c *Changes) error
 	// Commit adds the stored hashes from index at on, replaces the head, and makes
 	// all durable. When it fails the outcome is unknown.
 	Commit(ctx context.Context, at int64, hashes []tlog.Hash, head Head) error

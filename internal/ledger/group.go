@@ -186,17 +186,8 @@ func (l *Ledger) apply(ctx context.Context, g *group, p *pending) error {
 	if b.AsOf != 0 && b.AsOf != g.head.RowSeq {
 		return fmt.Errorf("%w: %d, now %d", ErrStale, b.AsOf, g.head.RowSeq)
 	}
-	for _, x := range b.Expect {
-		if x.Version == Any {
-			continue
-		}
-		v, err := g.tx.Version(ctx, x.Stream)
-		if err != nil {
-			return err
-		}
-		if v != x.Version {
-			return fmt.Errorf("%w: %s is at %d, expected %d", ErrConflict, x.Stream, v, x.Version)
-		}
+	if err := expect(ctx, g.tx, b.Expect); err != nil {
+		return err
 	}
 	for _, o := range b.Once {
 		if err := g.tx.Once(ctx, o, g.now); err != nil {
@@ -223,6 +214,32 @@ func (l *Ledger) apply(ctx context.Context, g *group, p *pending) error {
 	return nil
 }
 
+// expect checks the versions that the decision was made against.
+func expect(ctx context.Context, tx Tx, list []Expect) error {
+	for _, x := range list {
+		if x.Version == Any {
+			continue
+		}
+		v, err := tx.Version(ctx, x.Stream)
+		if err != nil {
+			return err
+		}
+		if v != 0 && x.Version == 0 {
+			gone, err := tx.Gone(ctx, x.Stream)
+			if err != nil {
+				return err
+			}
+			if gone {
+				continue
+			}
+		}
+		if v != x.Version {
+			return fmt.Errorf("%w: %s is at %d, expected %d", ErrConflict, x.Stream, v, x.Version)
+		}
+	}
+	return nil
+}
+
 // event numbers, folds and writes one event and adds its leaf.
 func (l *Ledger) event(ctx context.Context, g *group, e mintmark.Event) (uint64, error) {
 	v, err := g.tx.Version(ctx, e.Stream)
@@ -244,7 +261,13 @@ func (l *Ledger) event(ctx context.Context, g *group, e mintmark.Event) (uint64,
 	if err := l.step("event"); err != nil {
 		return 0, err
 	}
-	if err := g.tx.Write(ctx, &s, &changes); err != nil {
+	if err := g.tx.Write(ctx, &s); err != nil {
+		return 0, err
+	}
+	if err := l.step("changes"); err != nil {
+		return 0, err
+	}
+	if err := g.tx.Apply(ctx, &changes); err != nil {
 		return 0, err
 	}
 	g.head.Seq, g.head.At = e.Seq, g.now.UnixMilli()

@@ -9,8 +9,8 @@ import (
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
-// apply makes an event's changes, in the order that ledger.Changes gives.
-func (t *tx) apply(ctx context.Context, c *ledger.Changes) error {
+// Apply implements ledger.Tx, in the order that ledger.Changes gives.
+func (t *tx) Apply(ctx context.Context, c *ledger.Changes) error {
 	for i := range c.NewTokens {
 		if err := t.insertToken(ctx, wToken, &c.NewTokens[i]); err != nil {
 			return err

@@ -310,6 +310,12 @@ func explain(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
+// isConstraint reports whether a statement broke uniqueness (SQLITE_CONSTRAINT).
+func isConstraint(err error) bool {
+	var e *driver.Error
+	return errors.As(err, &e) && e.Code()&0xff == 19
+}
+
 // failed marks an error of the store for the ledger's callers.
 func failed(op string, err error) error {
 	if err == nil || errors.Is(err, ledger.ErrUnavailable) {

@@ -115,6 +115,9 @@ func (t *tx) exec(ctx context.Context, name string, args ...any) (int64, error) 
 		return 0, err
 	}
 	r, err := st.ExecContext(ctx, args...)
+	if isConstraint(err) {
+		return 0, fmt.Errorf("%w: %s: %w", ledger.ErrConflict, name, err)
+	}
 	if err != nil {
 		return 0, failed(name, explain(t.s.path, err))
 	}
@@ -179,17 +182,27 @@ func (t *tx) Once(ctx context.Context, o ledger.Once, now time.Time) error {
 }
 
 // Write implements ledger.Tx.
-func (t *tx) Write(ctx context.Context, e *ledger.StoredEvent, c *ledger.Changes) error {
+func (t *tx) Write(ctx context.Context, e *ledger.StoredEvent) error {
 	token := e.Token
 	if own, ok := ownStream(e.Stream); ok && own == token {
 		token = ""
 	}
 	_, err := t.exec(ctx, wEvent, e.Seq, e.Stream, e.Version, string(e.Type), e.At.UnixMilli(), e.Actor,
 		string(token), e.Subject, string(e.Client), string(e.Release), []byte(e.Data), e.Salt[:])
-	if err != nil {
-		return err
+	return err
+}
+
+// Gone implements ledger.Tx.
+func (t *tx) Gone(ctx context.Context, stream string) (bool, error) {
+	kind, id, ok := ledger.DocumentStream(stream)
+	if !ok {
+		return false, nil
 	}
-	return t.apply(ctx, c)
+	_, err := one(ctx, t, qDocument, scanDocument, kind, id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 // chunk is how many stored hashes share a row.
