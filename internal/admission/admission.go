@@ -73,6 +73,9 @@ type Request struct {
 	ProofCode mintmark.Code
 	Fresh     Freshness
 	Now       time.Time
+	// Skew is how far clocks may differ (RFC 7519 §4.1.4); foreign issuers' own
+	// replaces it. Our authority's tokens are judged by it as well.
+	Skew time.Duration
 	// Memo is the token's, or nil.
 	Memo *Memo
 }
@@ -105,6 +108,3 @@ type Verdict struct {
 	RenewAfter int64
 	MustRenew  bool
 }
-
-// Decide answers a request.
-func Decide(r *Request) Verdict { return Verdict{} }

@@ -110,13 +110,16 @@ type Service struct {
 }
 
 // Route is one row of the routing table. Routes are tried by specificity: host
-// exact before wildcard before any, then longer path patterns first, then with
-// methods before without, then with headers before without; two routes that tie
-// are refused at compile.
+// exact before wildcard (the longer first) before any; then by path, where at the
+// first segment in which two patterns differ a literal comes before {name} and
+// {name} before /*, so that the longer of two prefixes wins; then with methods
+// before without, then more headers before fewer. Two routes that tie and could
+// both meet one request are refused at compile.
 type Route struct {
 	Name string `json:"name"`
-	// Path is an exact path, or a prefix ending in "/*" ("/*" matches all), with
-	// {name} for one segment.
+	// Path is an exact path, or a prefix ending in "/*" ("/*" matches all, "/a/*"
+	// what starts with "/a/"), with {name} for one segment that is not empty. It is
+	// compared byte for byte with the path as sent (see PathOK); it has no escapes.
 	Path    string            `json:"path"`
 	Methods []string          `json:"methods,omitempty"` // upper case; empty any
 	Headers map[string]string `json:"headers,omitempty"` // exact value; lower-case name

@@ -1,7 +1,10 @@
 package epoch
 
 import (
+	"strings"
+
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/jose"
 )
 
 // Table is one epoch, compiled: everything a decision looks up. It is immutable
@@ -12,19 +15,20 @@ type Table struct {
 	byName    map[string]*ServiceEntry
 	byAud     map[string]*ServiceEntry
 	releases  map[mintmark.ReleaseID]*ReleaseEntry
+	retired   map[mintmark.ReleaseID][]*Retired
 	routes    []*RouteEntry
 	router    router
 	own       map[string]*KeyEntry
 	issuers   map[string]*IssuerEntry // by exact iss
 	byIssuer  []*IssuerEntry          // by name
-	prefixes  []*IssuerEntry          // introspected, longest prefix first
+	asked     []*IssuerEntry          // introspected, longest prefix first
 }
 
 // Authority is our own authority's issuer identifier; empty before the first keys
 // part.
 func (t *Table) Authority() string { return t.authority }
 
-// OwnKey returns one of our authority's keys, or nil.
+// OwnKey returns one of our authority's keys, or nil. Mind Allows.
 func (t *Table) OwnKey(kid string) *KeyEntry { return t.own[kid] }
 
 // Issuer returns the foreign issuer with exactly this iss, or nil.
@@ -35,7 +39,14 @@ func (t *Table) Issuers() []*IssuerEntry { return t.byIssuer }
 
 // Introspected returns the foreign issuer to ask about a value that is not a JWT,
 // or nil: the one with the longest prefix that the value starts with.
-func (t *Table) Introspected(value string) *IssuerEntry { return nil }
+func (t *Table) Introspected(value string) *IssuerEntry {
+	for _, i := range t.asked {
+		if strings.HasPrefix(value, i.Prefix) {
+			return i
+		}
+	}
+	return nil
+}
 
 // Service returns a service by name, or nil.
 func (t *Table) Service(name string) *ServiceEntry { return t.byName[name] }
@@ -58,7 +69,7 @@ func (t *Table) Routes() []*RouteEntry { return t.routes }
 // PathOK; header returns a header's value by lower-case name and may be nil. It
 // does not allocate.
 func (t *Table) Match(method, host, path string, header func(string) string) *RouteEntry {
-	return nil
+	return t.router.match(method, host, path, header)
 }
 
 // ServiceEntry is a service, compiled.
@@ -68,13 +79,47 @@ type ServiceEntry struct {
 	Candidate *ReleaseEntry // nil when there is none
 
 	releases []*ReleaseEntry
+	salt     saltKey
 }
+
+// Accepts reports whether tokens of an issuer are accepted here: our authority's
+// (own), or a foreign one's by its name.
+func (s *ServiceEntry) Accepts(own bool, issuer string) bool {
+	if own {
+		return s.OwnIssuer
+	}
+	for _, i := range s.Issuers {
+		if i == issuer {
+			return true
+		}
+	}
+	return false
+}
+
+// AnswersTo reports whether one of a token's audiences is the service's.
+func (s *ServiceEntry) AnswersTo(audience []string) bool {
+	for _, a := range audience {
+		for _, own := range s.Audience {
+			if a == own {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Entries lists the service's releases in the part's order.
+func (s *ServiceEntry) Entries() []*ReleaseEntry { return s.releases }
 
 // ReleaseEntry is a release, compiled.
 type ReleaseEntry struct {
 	*Release
 	ID      mintmark.ReleaseID
 	Service *ServiceEntry
+
+	acceptAll bool
+	accept    map[mintmark.ReleaseID]bool
+	maps      map[mintmark.ReleaseID]*ShapeMap
 }
 
 // RouteEntry is a route, compiled.
@@ -87,45 +132,70 @@ type RouteEntry struct {
 	Index int
 	// Budget is the staleness in force: strict while the service is on probation.
 	Budget mintmark.Staleness
+
+	kinds   uint16 // bit per TokenKind
+	headers []headerWant
 }
+
+// Takes reports whether the route accepts tokens of a kind.
+func (e *RouteEntry) Takes(k mintmark.TokenKind) bool { return e.kinds&(1<<k) != 0 }
 
 // IssuerEntry is a foreign issuer, compiled.
 type IssuerEntry struct {
 	*Issuer
+	keys  map[string]*KeyEntry
+	only  *KeyEntry // when there is just one
+	names jose.Names
 }
 
-// Key returns one of the issuer's keys. An empty kid finds the only key, if there
-// is just one.
-func (i *IssuerEntry) Key(kid string) *KeyEntry { return nil }
+// Key returns one of the issuer's keys, or nil. An empty kid finds the only key,
+// if there is just one.
+func (i *IssuerEntry) Key(kid string) *KeyEntry {
+	if kid == "" {
+		return i.only
+	}
+	return i.keys[kid]
+}
+
+// TypeOK reports whether a token's typ (lower case, without "application/") is
+// one that the issuer's access tokens have.
+func (i *IssuerEntry) TypeOK(typ string) bool {
+	if len(i.Types) == 0 {
+		return typ == "at+jwt" || typ == "jwt" || typ == ""
+	}
+	for _, t := range i.Types {
+		if t == typ {
+			return true
+		}
+	}
+	return false
+}
+
+// Names says where the issuer keeps its claims.
+func (i *IssuerEntry) Names() jose.Names { return i.names }
+
+// Believed reports whether the issuer's keys may still be believed at now (Unix
+// seconds).
+func (i *IssuerEntry) Believed(now int64) bool {
+	return i.MaxAge == 0 || now <= i.Fetched+i.MaxAge
+}
 
 // KeyEntry is a verification key, compiled.
 type KeyEntry struct {
 	*Key
+	JOSE *jose.Key
+	uses []string
 }
 
-type router struct{}
-
-// Arm returns the release that serves and mints for a subject (without one, the
-// client): the candidate for members of its cohort, else the stable one.
-func (s *ServiceEntry) Arm(subject string) *ReleaseEntry { return nil }
-
-// Fate is what becomes of a token at a release.
-type Fate struct {
-	Disposition mintmark.Disposition
-	// Class names the condition that decided: a retired rule's class, or native,
-	// mapped, lossy, unmapped, unmarked, elsewhere.
-	Class string
-	// Map is how the token's claims become readable, or nil.
-	Map *ShapeMap
-	// Renew says that the client had better renew: the token is accepted for now
-	// but belongs to a release that was taken back, or is mapped.
-	Renew bool
+// Allows reports whether the key may sign tokens of a use: access, internal, id.
+func (k *KeyEntry) Allows(use string) bool {
+	if len(k.uses) == 0 {
+		return use == "access"
+	}
+	for _, u := range k.uses {
+		if u == use {
+			return true
+		}
+	}
+	return false
 }
-
-// Dispose says what becomes of a token when release serving meets it at now (Unix
-// seconds). A token without a mark, or marked by another service, is kept.
-func (t *Table) Dispose(tok *mintmark.Token, serving *ReleaseEntry, now int64) Fate { return Fate{} }
-
-// DisposeByArm is Dispose with the release in whose cohort the token's subject
-// is.
-func (t *Table) DisposeByArm(tok *mintmark.Token, now int64) Fate { return Fate{} }

@@ -1,0 +1,273 @@
+package admission
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/epoch"
+)
+
+// Decide answers a request. The first of these that applies is the answer; what a
+// gateway can know for ever comes before what it can know only while it hears
+// from control, so that a fenced route answers 503 to the latter, never 401:
+//
+//  1. no reading of the path, several credentials: invalid_request;
+//     no route: no_route
+//  2. public route: admitted, unless fenced
+//  3. nothing presented: credentials_missing
+//  4. verification refused: its code; a key or issuer that is unknown while the
+//     route's state may be old is state_unknown
+//  5. expired, not yet valid; binding invalid
+//  6. control answered, or the token was minted, under a later state than the
+//     pinned one: NeedCatchUp; beyond the head: token_malformed
+//  7. revoked for good: token_revoked
+//  8. route fenced: state_unknown
+//  9. suspended: token_suspended
+//  10. kind not taken here: policy_refused; issuer not accepted: issuer_unknown;
+//     audience_mismatch; release taken back: release_retired
+//  11. route demands a binding: binding_invalid; scope_insufficient;
+//     authentication_insufficient
+func Decide(r *Request) Verdict {
+	v := Verdict{Route: r.Route, RenewAfter: -1}
+	if v.Route == nil {
+		if v.Route = r.Snapshot.Table.Match(r.Method, r.Host, r.Path, r.Header); v.Route == nil {
+			if !epoch.PathOK(r.Path) {
+				return v.refuse(mintmark.CodeInvalidRequest)
+			}
+			return v.refuse(mintmark.CodeNoRoute)
+		}
+	}
+	if r.Scheme == SchemeSeveral && !v.Route.Public {
+		return v.refuse(mintmark.CodeInvalidRequest)
+	}
+	v.Fenced = r.Fresh.Fenced(v.Route.Budget)
+	if v.Route.Public {
+		return public(r, v)
+	}
+	if r.Token == nil {
+		return unverified(r, v)
+	}
+	if code := intrinsic(r); code != mintmark.CodeNone {
+		return v.refuse(code)
+	}
+	if behind(r, &v) {
+		return v
+	}
+	fact := r.Memo.find(r.Snapshot.Revoked, r.Token)
+	v.Revocation = fact
+	if fact != nil && fact.Action != mintmark.ActionSuspend {
+		return v.refuse(mintmark.CodeRevoked)
+	}
+	if v.Fenced {
+		return v.refuse(mintmark.CodeStateUnknown)
+	}
+	if fact != nil {
+		return v.refuse(mintmark.CodeSuspended)
+	}
+	if code := policy(r, &v); code != mintmark.CodeNone {
+		return v.refuse(code)
+	}
+	if code := demands(r, &v); code != mintmark.CodeNone {
+		return v.refuse(code)
+	}
+	v.Allow = true
+	hint(r, &v)
+	return v
+}
+
+func (v Verdict) refuse(code mintmark.Code) Verdict {
+	v.Allow, v.Code = false, code
+	return v
+}
+
+// public admits without looking at a token. Where the request goes still depends
+// on the state: a fenced gateway must not send it to a release taken back.
+func public(r *Request, v Verdict) Verdict {
+	if v.Fenced {
+		return v.refuse(mintmark.CodeStateUnknown)
+	}
+	s := v.Route.Service
+	switch {
+	case s.Candidate == nil || s.Split.Weight == 0:
+		v.Release = s.Stable
+	case r.Peer.IsValid():
+		a := r.Peer.Unmap().As16()
+		v.Release = s.ArmOf(s.CohortOf(a[:]))
+	default:
+		v.Release = s.Stable
+	}
+	v.Allow = true
+	return v
+}
+
+// unverified answers when there is no verified token.
+func unverified(r *Request, v Verdict) Verdict {
+	switch r.Code {
+	case mintmark.CodeNone:
+		return v.refuse(mintmark.CodeCredentialsMissing)
+	case mintmark.CodeKeyUnknown, mintmark.CodeIssuerUnknown, mintmark.CodeStateUnknown:
+		if r.AsOf > r.Snapshot.Seq {
+			v.NeedCatchUp, v.NeedSeq = true, r.AsOf
+			return v.refuse(mintmark.CodeStateUnknown)
+		}
+		if !r.Fresh.Leased { // a key that we have not heard of may be there by now
+			return v.refuse(mintmark.CodeStateUnknown)
+		}
+	}
+	return v.refuse(r.Code)
+}
+
+// intrinsic judges what no state can change: time, and the token's own binding.
+func intrinsic(r *Request) mintmark.Code {
+	t, skew := r.Token, r.Skew
+	if t.Kind == mintmark.KindForeign {
+		if i := r.Snapshot.Table.Issuer(t.Issuer); i != nil {
+			skew = time.Duration(i.SkewSeconds) * time.Second
+		}
+	}
+	if t.Expires == 0 && t.Kind != mintmark.KindAPIKey {
+		return mintmark.CodeMalformed
+	}
+	if t.ExpiredAt(r.Now, skew) {
+		return mintmark.CodeExpired
+	}
+	ahead := r.Now.Add(skew).Unix()
+	if t.NotBefore > ahead {
+		return mintmark.CodeNotYetValid
+	}
+	if t.Kind == mintmark.KindForeign && t.IssuedAt > ahead {
+		return mintmark.CodeNotYetValid
+	}
+	return bound(r)
+}
+
+// bound checks that the proof that the token is bound to came with it (RFC 9449
+// §7.1, RFC 8705 §3). A bound token presented as a bearer token is refused, and
+// so is an unbound one with a proof: no downgrade in either direction.
+func bound(r *Request) mintmark.Code {
+	b := &r.Token.Binding
+	if r.Scheme == SchemeDPoP {
+		if r.ProofCode != mintmark.CodeNone {
+			return r.ProofCode
+		}
+		if b.JKT == "" {
+			return mintmark.CodeBinding
+		}
+	}
+	if b.JKT != "" && (r.Scheme != SchemeDPoP || r.JKT != b.JKT) {
+		return mintmark.CodeBinding
+	}
+	if b.X5T != "" && r.X5T != b.X5T {
+		return mintmark.CodeBinding
+	}
+	return mintmark.CodeNone
+}
+
+// behind reports whether the token comes from a later state than the pinned one;
+// v is the answer then.
+func behind(r *Request, v *Verdict) bool {
+	s := r.Snapshot
+	if r.AsOf > s.Seq {
+		v.Code, v.NeedCatchUp, v.NeedSeq = mintmark.CodeStateUnknown, true, r.AsOf
+		return true
+	}
+	if !r.Token.Own() || r.Token.Mark.Epoch <= s.Epoch {
+		return false
+	}
+	if r.Fresh.AtHead {
+		v.Code = mintmark.CodeMalformed // no such epoch was ever committed
+		return true
+	}
+	v.Code, v.NeedCatchUp, v.NeedEpoch = mintmark.CodeStateUnknown, true, r.Token.Mark.Epoch
+	return true
+}
+
+// policy judges whether the service takes the token, and chooses the release.
+func policy(r *Request, v *Verdict) mintmark.Code {
+	t, s := r.Token, v.Route.Service
+	if !v.Route.Takes(t.Kind) {
+		return mintmark.CodePolicyRefused
+	}
+	issuer := ""
+	if !t.Own() {
+		i := r.Snapshot.Table.Issuer(t.Issuer)
+		if i == nil {
+			return mintmark.CodeIssuerUnknown
+		}
+		issuer = i.Name
+	}
+	if !s.Accepts(t.Own(), issuer) {
+		return mintmark.CodeIssuerUnknown
+	}
+	if !s.AnswersTo(t.Audience) {
+		return mintmark.CodeAudience
+	}
+	v.Release = serving(r, s)
+	now := r.Now.Unix()
+	v.Fate = r.Snapshot.Table.Dispose(t, v.Release, now)
+	if v.Fate.Disposition == mintmark.Revoke && s.Candidate != nil && v.Fate.Class == epoch.ClassUnmapped {
+		// The cohort's release cannot read the token; the other one may.
+		other := s.Stable
+		if v.Release == s.Stable && s.Split.Weight > 0 {
+			other = s.Candidate
+		}
+		if f := r.Snapshot.Table.Dispose(t, other, now); f.Disposition != mintmark.Revoke {
+			v.Release, v.Fate = other, f
+		}
+	}
+	if v.Fate.Disposition == mintmark.Revoke {
+		return mintmark.CodeReleaseRetired
+	}
+	return mintmark.CodeNone
+}
+
+// serving is the release for the subject's cohort; but a token that the candidate
+// minted meets the candidate while there is one with traffic.
+func serving(r *Request, s *epoch.ServiceEntry) *epoch.ReleaseEntry {
+	t := r.Token
+	if s.Candidate != nil && s.Split.Weight > 0 && t.Mark.Release == s.Candidate.ID {
+		return s.Candidate
+	}
+	subject := t.Subject
+	if subject == "" {
+		subject = string(t.Client)
+	}
+	return r.Memo.arm(s, subject)
+}
+
+// demands judges what the route asks beyond a valid token.
+func demands(r *Request, v *Verdict) mintmark.Code {
+	t, e := r.Token, v.Route
+	b := &t.Binding
+	if e.Bound == "any" && !b.Bound() || e.Bound == "dpop" && b.JKT == "" || e.Bound == "mtls" && b.X5T == "" {
+		return mintmark.CodeBinding
+	}
+	for _, s := range e.Scopes {
+		if !t.HasScope(s) {
+			v.Scopes = e.Scopes
+			return mintmark.CodeScope
+		}
+	}
+	// RFC 9470 §4.
+	if len(e.ACR) > 0 && !slices.Contains(e.ACR, t.ACR) || e.MaxAge > 0 && (t.AuthTime == 0 || r.Now.Unix()-t.AuthTime > e.MaxAge) {
+		v.ACR, v.MaxAge = e.ACR, e.MaxAge
+		return mintmark.CodeAuthentication
+	}
+	return mintmark.CodeNone
+}
+
+// hint says when to renew: after four fifths of the life, at once when the token
+// lives on borrowed time.
+func hint(r *Request, v *Verdict) {
+	t := r.Token
+	v.MustRenew = v.Fate.Renew
+	if v.MustRenew {
+		v.RenewAfter = 0
+		return
+	}
+	if t.Expires == 0 || t.IssuedAt == 0 || t.Expires <= t.IssuedAt {
+		return
+	}
+	v.RenewAfter = max(0, t.Expires-(t.Expires-t.IssuedAt)/5-r.Now.Unix())
+}

@@ -1,0 +1,220 @@
+package epoch
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mintmark/mintmark"
+)
+
+// router finds a request's route: by host, then along a tree of path segments.
+type router struct {
+	exact map[string]*node // by host
+	wild  map[string]*node // by what follows "*."
+	any   *node
+}
+
+// node is a place in the tree after some segments.
+type node struct {
+	literal map[string]*node
+	param   *node
+	exact   []*RouteEntry // patterns that end here, most specific first
+	prefix  []*RouteEntry // patterns that go on with "/*"
+}
+
+// match returns the most specific route; see Route for the order.
+func (r *router) match(method, host, path string, header func(string) string) *RouteEntry {
+	if !PathOK(path) {
+		return nil
+	}
+	rest := path[1:]
+	var room [256]byte
+	name, ok := lowerHost(room[:0], host)
+	if ok {
+		if n := r.exact[string(name)]; n != nil {
+			if e := n.find(method, rest, header); e != nil {
+				return e
+			}
+		}
+		for i := 0; len(r.wild) > 0 && i < len(name); i++ {
+			if name[i] != '.' {
+				continue
+			}
+			if n := r.wild[string(name[i+1:])]; n != nil {
+				if e := n.find(method, rest, header); e != nil {
+					return e
+				}
+			}
+		}
+	}
+	if r.any == nil {
+		return nil
+	}
+	return r.any.find(method, rest, header)
+}
+
+// lowerHost appends the host without port and trailing dot, in lower case; false
+// when it is longer than a name may be.
+func lowerHost(room []byte, host string) ([]byte, bool) {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		host = host[:i]
+	}
+	host = strings.TrimSuffix(host, ".")
+	if len(host) > cap(room) {
+		return nil, false
+	}
+	for i := range len(host) {
+		c := host[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		room = append(room, c)
+	}
+	return room, true
+}
+
+// find walks the tree: at each segment a literal before {name}, {name} before
+// "/*". Its work is bounded by the tree, not by the path.
+func (n *node) find(method, rest string, header func(string) string) *RouteEntry {
+	segment, tail, more := strings.Cut(rest, "/")
+	if child := n.literal[segment]; child != nil {
+		if e := child.step(method, tail, more, header); e != nil {
+			return e
+		}
+	}
+	if n.param != nil && segment != "" {
+		if e := n.param.step(method, tail, more, header); e != nil {
+			return e
+		}
+	}
+	return pick(n.prefix, method, header)
+}
+
+func (n *node) step(method, tail string, more bool, header func(string) string) *RouteEntry {
+	if more {
+		return n.find(method, tail, header)
+	}
+	return pick(n.exact, method, header)
+}
+
+func pick(routes []*RouteEntry, method string, header func(string) string) *RouteEntry {
+	for _, e := range routes {
+		if len(e.Methods) > 0 && !slices.Contains(e.Methods, method) {
+			continue
+		}
+		if e.wanted(header) {
+			return e
+		}
+	}
+	return nil
+}
+
+func (e *RouteEntry) wanted(header func(string) string) bool {
+	for _, h := range e.headers {
+		if header == nil || header(h.name) != h.value {
+			return false
+		}
+	}
+	return true
+}
+
+// add puts a route into the tree of a host pattern ("" is any); the error names
+// the route that it can't be told from.
+func (r *router) add(host string, e *RouteEntry) error {
+	var root *node
+	switch suffix, wild := strings.CutPrefix(host, "*."); {
+	case host == "":
+		if r.any == nil {
+			r.any = &node{}
+		}
+		root = r.any
+	case wild:
+		root = at(&r.wild, suffix)
+	default:
+		root = at(&r.exact, host)
+	}
+	n, list := root, (*[]*RouteEntry)(nil)
+	segments := strings.Split(e.Path[1:], "/")
+	for i, s := range segments {
+		if i == len(segments)-1 && s == "*" {
+			list = &n.prefix
+			break
+		}
+		if strings.HasPrefix(s, "{") {
+			if n.param == nil {
+				n.param = &node{}
+			}
+			n = n.param
+		} else {
+			n = at(&n.literal, s)
+		}
+	}
+	if list == nil {
+		list = &n.exact
+	}
+	for _, o := range *list {
+		if o != e && ambiguous(o, e) {
+			return fmt.Errorf("cannot be told from %s: same path, and a request may meet both", o.ID)
+		}
+	}
+	*list = append(*list, e)
+	slices.SortStableFunc(*list, func(a, b *RouteEntry) int {
+		return cmp.Or(cmp.Compare(min(len(b.Methods), 1), min(len(a.Methods), 1)), cmp.Compare(len(b.headers), len(a.headers)))
+	})
+	return nil
+}
+
+func at(m *map[string]*node, key string) *node {
+	if *m == nil {
+		*m = map[string]*node{}
+	}
+	if (*m)[key] == nil {
+		(*m)[key] = &node{}
+	}
+	return (*m)[key]
+}
+
+// ambiguous reports whether two routes of one path rank alike and one request may
+// meet both.
+func ambiguous(a, b *RouteEntry) bool {
+	if (len(a.Methods) == 0) != (len(b.Methods) == 0) || len(a.headers) != len(b.headers) {
+		return false
+	}
+	if len(a.Methods) > 0 && !slices.ContainsFunc(a.Methods, func(m string) bool { return slices.Contains(b.Methods, m) }) {
+		return false
+	}
+	for name, v := range a.Headers {
+		if w, both := b.Headers[name]; both && v != w {
+			return false
+		}
+	}
+	return true
+}
+
+// headerWant is one condition on a header.
+type headerWant struct{ name, value string }
+
+// checkPattern reports what is wrong with a route's path.
+func checkPattern(p string) error {
+	if p == "" || p[0] != '/' {
+		return fmt.Errorf("%.80q: want a path that starts with /", p)
+	}
+	segments := strings.Split(p[1:], "/")
+	for i, s := range segments {
+		last := i == len(segments)-1
+		switch {
+		case s == "*" && last:
+		case strings.HasPrefix(s, "{"):
+			if !strings.HasSuffix(s, "}") || !mintmark.IsName(s[1:len(s)-1]) {
+				return fmt.Errorf("%.80q: segment %.40q: want {name}", p, s)
+			}
+		case strings.ContainsAny(s, "{}*%"):
+			return fmt.Errorf("%.80q: segment %.40q: {name} and * stand for whole segments, * only as the last, and %% is not allowed: use {name}", p, s)
+		case s == "" && !last, dots(s), !PathOK("/" + s):
+			return fmt.Errorf("%.80q: segment %.40q would never be matched: see the rule for paths", p, s)
+		}
+	}
+	return nil
+}
