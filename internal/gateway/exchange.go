@@ -1,0 +1,390 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/upstream"
+)
+
+// maxMoves is how often a request may start over because the epoch changed before
+// its first byte went upstream.
+const maxMoves = 8
+
+var (
+	// errMoved: the epoch changed; start over under the new one.
+	errMoved = errors.New("gateway: epoch changed")
+	// errRefused: the last check refused; the verdict says why.
+	errRefused = errors.New("gateway: refused at the last check")
+)
+
+// exchange is one request on its way. It is reused once its upstream exchange came
+// to a clean end, so that nothing still refers to it.
+type exchange struct {
+	g *Gateway
+	d Decision
+	e edit
+
+	w      http.ResponseWriter
+	r      *http.Request
+	out    http.Request
+	url    url.URL
+	opts   upstream.Options
+	facts  *connFacts
+	trace  string
+	start  time.Time
+	status int   // sent to the client
+	sent   int64 // bytes of body sent to the client
+	clean  bool  // may be reused
+
+	// For streams; token, cancel and done are set before add and stay until
+	// remove.
+	token      *mintmark.Token
+	cancel     context.CancelCauseFunc
+	severed    bool      // guarded by shard.mu
+	shard      *shard    // owned by the exchange
+	prev, next *exchange // guarded by shard.mu
+}
+
+func newExchange(g *Gateway) *exchange {
+	x := &exchange{g: g}
+	x.opts.Gate = x
+	x.opts.Informational = x.informational
+	return x
+}
+
+func (x *exchange) reset() {
+	x.e.reset()
+	x.w, x.r, x.facts, x.token, x.cancel = nil, nil, nil, nil, nil
+	x.out, x.url = http.Request{}, url.URL{}
+	x.severed, x.clean, x.status, x.sent, x.trace = false, false, 0, 0, ""
+	x.d.Query = Query{}
+	x.d.Token, x.d.Snapshot = nil, nil
+	x.d.verified.Token = mintmark.Token{}
+	x.d.req.Token, x.d.req.Route, x.d.req.Snapshot = nil, nil, nil
+}
+
+// Pass implements upstream.Gate: the final admission check, after a connection was
+// obtained and immediately before the first byte of the request.
+func (x *exchange) Pass() error {
+	if cause := context.Cause(x.out.Context()); cause != nil {
+		return cause
+	}
+	if x.g.decider.again(&x.d) {
+		return errMoved
+	}
+	if x.d.Refused() {
+		return errRefused
+	}
+	return nil
+}
+
+func (x *exchange) informational(code int, h http.Header) {
+	out := x.w.Header()
+	for name, values := range h {
+		if !ours(name) {
+			out[name] = values
+		}
+	}
+	x.w.WriteHeader(code)
+	clear(out)
+}
+
+// serve carries one request from its arrival to its end.
+func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
+	x.w, x.r = w, r
+	x.start = time.Now()
+	x.facts = factsOf(r)
+	x.trace = traceOf(r.Header)
+	x.e.h = r.Header
+	x.clean = true
+	if x.g.cfg.Access != nil {
+		defer x.log()
+	}
+	path, ok := target(r)
+	if !ok {
+		x.d.Verdict.Route, x.d.Verdict.Release, x.d.Token = nil, nil, nil
+		x.d.req.Now = x.g.cfg.Now()
+		x.refuse(mintmark.CodeInvalidRequest)
+		return
+	}
+	if isMetadata(path) {
+		x.metadata(path)
+		return
+	}
+	x.d.Query = Query{
+		Method: r.Method, Scheme: x.facts.scheme, Host: r.Host, Path: path, Header: r.Header,
+		Peer: x.facts.peer, X5T: x.facts.x5t,
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	x.cancel = cancel
+	for range maxMoves {
+		again := x.attempt(ctx)
+		if !again {
+			return
+		}
+		x.e.rewind()
+	}
+	x.d.RetryAfter = time.Second
+	x.refuse(mintmark.CodeStateUnknown)
+}
+
+// attempt decides and forwards under one snapshot; true means start over.
+func (x *exchange) attempt(ctx context.Context) (again bool) {
+	d := &x.d
+	x.g.decider.Decide(ctx, d)
+	x.g.metrics.latency.Observe(time.Since(x.start).Seconds())
+	if d.Refused() {
+		x.refuse(d.Verdict.Code)
+		return false
+	}
+	v, err := x.g.viewOf(d.Snapshot)
+	pool := (*upstream.Pool)(nil)
+	if err == nil {
+		pool = v.pools[d.Verdict.Release]
+	}
+	if pool == nil {
+		x.g.unavailable(ctx, "no upstream for the release", x, err)
+		x.refuse(mintmark.CodeUpstream)
+		return false
+	}
+	rv := &v.routes[d.Verdict.Route.Index]
+	x.out = *(&http.Request{}).WithContext(ctx)
+	if !x.inject(ctx, v, rv) {
+		x.d.RetryAfter = time.Second
+		x.refuse(mintmark.CodeStateUnknown)
+		return false
+	}
+	if !x.direct(rv) {
+		x.refuse(mintmark.CodeInvalidRequest)
+		return false
+	}
+	if d.Token != nil {
+		x.token = d.Token
+		x.g.streams.add(x)
+		defer x.g.streams.remove(x)
+	}
+	if d.Verdict.Route.Audit == "every_use" && !x.record(ctx) {
+		x.d.RetryAfter = time.Second
+		x.refuse(mintmark.CodeStateUnknown)
+		return false
+	}
+	return x.forward(ctx, pool, rv)
+}
+
+// record makes the use durable before its first byte goes upstream.
+func (x *exchange) record(ctx context.Context) bool {
+	if x.g.cfg.Recorder == nil {
+		return false
+	}
+	d := &x.d
+	u := bus.Use{
+		At: d.req.Now.UnixMilli(), Route: d.Verdict.Route.ID, Method: d.Query.Method,
+		Path: strings.Clone(d.Query.Path), Epoch: d.Snapshot.Epoch, Trace: traceID(x.trace),
+	}
+	if t := d.Token; t != nil {
+		u.Token, u.Subject, u.Client = t.ID, t.Subject, t.Client
+	}
+	if err := x.g.cfg.Recorder.Record(ctx, u); err != nil {
+		x.g.unavailable(ctx, "use could not be recorded", x, err)
+		return false
+	}
+	return true
+}
+
+// inject replaces what the client said about identity by what was decided.
+func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
+	d, e := &x.d, &x.e
+	tr := d.Verdict.Route.Transform
+	upgrade := upgradeOf(x.r)
+	auth, key := e.h["Authorization"], e.h["X-Api-Key"]
+	e.strip(rv.reserved)
+	if tr == nil || !tr.PassToken || d.Token == nil {
+		e.del("Authorization")
+	} else {
+		if len(auth) == 1 {
+			e.set("Authorization", auth[0])
+		} else if len(key) == 1 {
+			e.set("X-Api-Key", key[0])
+		}
+	}
+	for _, n := range rv.request.remove {
+		e.del(n)
+	}
+	for _, s := range rv.request.set {
+		e.set(s[0], s[1])
+	}
+	if upgrade != "" {
+		e.set("Connection", "Upgrade")
+		e.set("Upgrade", upgrade)
+	}
+	e.set("X-Forwarded-For", x.facts.address)
+	e.set("X-Forwarded-Host", x.r.Host)
+	e.set("X-Forwarded-Proto", x.facts.scheme)
+	e.set("Traceparent", x.trace)
+	e.set(HeaderEpoch, v.number)
+	// Always all of them: an upstream must not find an identity header absent
+	// that a peer in front of it might then fill.
+	t := d.Token
+	if t == nil {
+		for _, n := range [...]string{HeaderTokenID, HeaderSubject, HeaderClient, HeaderScopes, HeaderRelease, HeaderExpires} {
+			e.set(n, "")
+		}
+		for _, c := range rv.claims {
+			e.set(c.header, "")
+		}
+		return true
+	}
+	e.set(HeaderTokenID, safeValue(string(t.ID)))
+	e.set(HeaderSubject, safeValue(t.Subject))
+	e.set(HeaderClient, safeValue(string(t.Client)))
+	e.set(HeaderScopes, safeValue(joinScopes(t.Scopes)))
+	e.set(HeaderRelease, string(t.Mark.Release))
+	e.set(HeaderExpires, expires(t.Expires))
+	if t.Actor != "" {
+		e.set(HeaderActor, safeValue(t.Actor))
+	}
+	return x.reshape(ctx, rv)
+}
+
+// reshape lets the release read the token: claims in headers, claims mapped, or an
+// internal token of its own shape.
+func (x *exchange) reshape(ctx context.Context, rv *routeView) bool {
+	d, e := &x.d, &x.e
+	fate := &d.Verdict.Fate
+	shape := fate.Map
+	if fate.Disposition == mintmark.Reissue {
+		value, err := x.g.reissues.fetch(ctx, d)
+		switch {
+		case err == nil:
+			e.set("Authorization", "Bearer "+value)
+			e.del("X-Api-Key")
+			shape = nil
+		case shape == nil:
+			x.g.unavailable(ctx, "token could not be reissued", x, err)
+			return false
+		}
+	}
+	if shape == nil && len(rv.claims) == 0 {
+		return true
+	}
+	claims := readClaims(d.Token, shape)
+	for _, c := range rv.claims {
+		e.set(c.header, claims.header(c.claim))
+	}
+	if shape != nil {
+		e.set(HeaderClaims, claims.encoded())
+	}
+	return true
+}
+
+// direct fills in the outgoing request. Its header is the client's own map.
+func (x *exchange) direct(rv *routeView) bool {
+	r, out, route := x.r, &x.out, x.d.Verdict.Route
+	path := x.d.Query.Path
+	host := r.Host
+	if tr := route.Transform; tr != nil {
+		path = rewrite(path, tr)
+		if tr.Host != "" {
+			host = tr.Host
+		}
+	}
+	if !epoch.PathOK(path) {
+		return false
+	}
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return false
+	}
+	x.url = url.URL{Scheme: "http", Host: host, Path: decoded, RawPath: path, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	out.Method, out.URL, out.Host, out.Header = r.Method, &x.url, host, r.Header
+	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
+	out.Body, out.ContentLength = r.Body, r.ContentLength
+	if r.ContentLength == 0 || r.Body == nil {
+		out.Body, out.ContentLength = http.NoBody, 0
+	} else if route.MaxBody > 0 {
+		if r.ContentLength > route.MaxBody {
+			return false
+		}
+		out.Body = http.MaxBytesReader(x.w, r.Body, route.MaxBody)
+	}
+	grpc := isGRPC(r.Header)
+	if grpc {
+		x.e.set("Te", "trailers") // gRPC over HTTP/2 §Requests; RFC 9113 §8.2.2
+	}
+	if _, ok := r.Header["User-Agent"]; !ok {
+		x.e.set("User-Agent", "") // else net/http would name itself
+	}
+	x.opts.Timeout, x.opts.Retries, x.opts.Streaming = rv.timeout, route.Retries, grpc
+	return true
+}
+
+// rewrite applies a path transformation to the path as it was sent.
+func rewrite(path string, tr *epoch.Transform) string {
+	if p := tr.StripPrefix; p != "" && strings.HasPrefix(path, p) {
+		if rest := path[len(p):]; rest == "" || rest[0] == '/' || strings.HasSuffix(p, "/") {
+			path = rest
+		}
+		if path == "" || path[0] != '/' {
+			path = "/" + path
+		}
+	}
+	if tr.AddPrefix != "" {
+		path = strings.TrimSuffix(tr.AddPrefix, "/") + path
+	}
+	return path
+}
+
+// target returns the request's path as it was sent, without the query; false for
+// forms of the request target that have no path, or whose path net/http reads
+// differently from how it was sent.
+func target(r *http.Request) (string, bool) {
+	if r.Method == http.MethodConnect || r.URL.Opaque != "" || r.Host == "" {
+		return "", false
+	}
+	raw := r.RequestURI
+	if raw == "" || raw[0] != '/' {
+		// Absolute form (RFC 9112 §3.2.2): net/http has taken the host from it.
+		raw = r.URL.EscapedPath()
+		if raw == "" || raw[0] != '/' {
+			return "", false
+		}
+	} else if q := strings.IndexByte(raw, '?'); q >= 0 {
+		raw = raw[:q]
+	}
+	return raw, strings.IndexByte(raw, '#') < 0
+}
+
+func joinScopes(s []string) string {
+	if len(s) == 1 {
+		return s[0]
+	}
+	return strings.Join(s, " ")
+}
+
+func expires(unix int64) string {
+	if unix == 0 {
+		return ""
+	}
+	return strconv.FormatInt(unix, 10)
+}
+
+func isGRPC(h http.Header) bool {
+	ct := h["Content-Type"]
+	return len(ct) == 1 && strings.HasPrefix(ct[0], "application/grpc")
+}
+
+func canonical(name string) string { return http.CanonicalHeaderKey(name) }
+
+func releaseID(s *epoch.ServiceEntry, i int) mintmark.ReleaseID {
+	return mintmark.NewReleaseID(s.Name, s.Releases[i].Name)
+}

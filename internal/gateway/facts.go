@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/mintmark/mintmark/internal/web"
+)
+
+// connFacts is what does not change during a connection.
+type connFacts struct {
+	peer    netip.Addr
+	address string // peer, as text
+	scheme  string // http or https
+	x5t     string // of the client's certificate
+	tls     *tls.ConnectionState
+}
+
+type connKey struct{}
+
+func newConnFacts(c net.Conn, state *tls.ConnectionState) *connFacts {
+	f := &connFacts{scheme: "http"}
+	if a, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
+		f.peer = a.Addr().Unmap()
+		f.address = f.peer.String()
+	}
+	f.secure(state)
+	return f
+}
+
+func (f *connFacts) secure(state *tls.ConnectionState) {
+	if state == nil {
+		return
+	}
+	f.tls, f.scheme = state, "https"
+	// Only a chain that was verified binds: a self-made certificate proves a key,
+	// which is what RFC 8705 §3 wants too, so any presented leaf counts.
+	if len(state.PeerCertificates) > 0 {
+		f.x5t = thumbprint(state.PeerCertificates[0])
+	}
+}
+
+// withFacts is http.Server.ConnContext.
+func withFacts(ctx context.Context, c net.Conn) context.Context {
+	if s, ok := c.(*strictConn); ok {
+		return context.WithValue(ctx, connKey{}, s.facts)
+	}
+	if t, ok := c.(*tls.Conn); ok {
+		// The handshake is over: see Server.
+		state := t.ConnectionState()
+		return context.WithValue(ctx, connKey{}, newConnFacts(c, &state))
+	}
+	return ctx
+}
+
+// factsOf returns the facts of a request's connection, also when another server
+// than ours accepted it.
+func factsOf(r *http.Request) *connFacts {
+	if f, ok := r.Context().Value(connKey{}).(*connFacts); ok {
+		return f
+	}
+	f := &connFacts{scheme: "http"}
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		f.peer = a.Addr().Unmap()
+		f.address = f.peer.String()
+	}
+	f.secure(r.TLS)
+	return f
+}
+
+// traceOf returns the client's W3C trace context when it is well-formed, else a
+// new one that is not sampled.
+func traceOf(h http.Header) string {
+	if v := h["Traceparent"]; len(v) == 1 && web.ValidTraceparent(v[0]) {
+		return v[0]
+	}
+	// Identifiers, not secrets: speed matters more than unpredictability.
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[0:], rand.Uint64())
+	binary.BigEndian.PutUint64(b[8:], rand.Uint64())
+	binary.BigEndian.PutUint64(b[16:], rand.Uint64()|1)
+	var out [55]byte
+	copy(out[:], "00-")
+	hex.Encode(out[3:], b[:16])
+	out[35] = '-'
+	hex.Encode(out[36:], b[16:])
+	copy(out[52:], "-00")
+	return string(out[:])
+}
+
+func traceID(traceparent string) string {
+	if len(traceparent) < 35 {
+		return ""
+	}
+	return traceparent[3:35]
+}

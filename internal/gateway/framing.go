@@ -1,0 +1,289 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// errFraming makes net/http answer 400 and close: it is neither an end of file
+// nor a network error.
+var errFraming = errors.New("gateway: ambiguous HTTP/1 framing")
+
+// framing follows an HTTP/1 byte stream just closely enough to see each head, and
+// refuses heads that two parsers could frame differently, even where net/http
+// would choose one reading (RFC 9112 §6.3, §11.2): Transfer-Encoding together
+// with Content-Length, repeated Content-Length or Transfer-Encoding, anything
+// but "chunked", line ends of a bare LF, folded lines, white space around a
+// name, control characters; and chunk sizes that are not plain hexadecimal. It
+// keeps a partial line between reads and nothing else.
+//
+// It must agree with net/http on where a message ends, or it would look for
+// heads in bodies: it takes only what both read alike, and stops the connection
+// at the first doubt.
+type framing struct {
+	state  frameState
+	line   []byte // a line begun in an earlier read
+	left   int64  // bytes of a sized body or a chunk still to come
+	head   headFacts
+	broken bool
+}
+
+type headFacts struct {
+	first   bool // the request line was seen
+	length  int64
+	lengths int
+	codings int
+	upgrade bool
+}
+
+type frameState uint8
+
+const (
+	inHead frameState = iota
+	inBody
+	inChunkSize
+	inChunk
+	inChunkEnd
+	inTrailer
+	inRaw // not ours to read: HTTP/2, or an upgraded connection
+)
+
+const maxLine = 64 << 10
+
+// feed looks at p and returns how many of its bytes may be passed on; fewer than
+// all means that the stream is refused from there.
+func (f *framing) feed(p []byte) int {
+	for i := 0; i < len(p); {
+		switch f.state {
+		case inRaw:
+			return len(p)
+		case inBody, inChunk:
+			n := min(f.left, int64(len(p)-i))
+			i += int(n)
+			if f.left -= n; f.left == 0 {
+				if f.state == inBody {
+					f.state = inHead
+				} else {
+					f.state = inChunkEnd
+				}
+			}
+		default:
+			nl := bytes.IndexByte(p[i:], '\n')
+			if nl < 0 {
+				f.line = append(f.line, p[i:]...)
+				if len(f.line) > maxLine {
+					f.broken = true
+					return i
+				}
+				return len(p)
+			}
+			line := p[i : i+nl+1]
+			if len(f.line) > 0 {
+				f.line = append(f.line, line...)
+				line = f.line
+			}
+			ok := len(line) >= 2 && line[len(line)-2] == '\r' && f.take(line[:len(line)-2])
+			f.line = f.line[:0]
+			if !ok {
+				f.broken = true
+				return i
+			}
+			i += nl + 1
+		}
+	}
+	return len(p)
+}
+
+// take reads one line without its end; false refuses the stream.
+func (f *framing) take(line []byte) bool {
+	switch f.state {
+	case inChunkSize:
+		return f.chunkSize(line)
+	case inChunkEnd:
+		f.state = inChunkSize
+		return len(line) == 0
+	case inTrailer:
+		if len(line) == 0 {
+			f.state = inHead
+			f.head = headFacts{}
+			return true
+		}
+		return fieldLine(line)
+	}
+	if !f.head.first {
+		if len(line) == 0 {
+			return true // RFC 9112 §2.2: an empty line before a request is ignored
+		}
+		if string(line) == "PRI * HTTP/2.0" {
+			f.state = inRaw
+			return true
+		}
+		f.head = headFacts{first: true}
+		return requestLine(line)
+	}
+	if len(line) > 0 {
+		return fieldLine(line) && f.field(line)
+	}
+	h := f.head
+	f.head = headFacts{}
+	switch {
+	case h.codings > 0 && h.lengths > 0:
+		return false
+	case h.upgrade && h.codings == 0 && h.length == 0:
+		f.state = inRaw
+	case h.codings > 0:
+		f.state = inChunkSize
+	case h.length > 0:
+		f.state, f.left = inBody, h.length
+	}
+	return true
+}
+
+// field notes the fields that decide about framing.
+func (f *framing) field(line []byte) bool {
+	name, value, _ := bytes.Cut(line, []byte{':'})
+	switch len(name) {
+	case 14:
+		if equalFold(name, "content-length") {
+			f.head.lengths++
+			n, ok := decimal(bytes.Trim(value, " \t"))
+			f.head.length = n
+			return ok && f.head.lengths == 1
+		}
+	case 17:
+		if equalFold(name, "transfer-encoding") {
+			f.head.codings++
+			return f.head.codings == 1 && equalFold(bytes.Trim(value, " \t"), "chunked")
+		}
+	case 7:
+		if equalFold(name, "upgrade") {
+			f.head.upgrade = true
+		}
+	}
+	return true
+}
+
+func (f *framing) chunkSize(line []byte) bool {
+	// Extensions are refused: no client of an API needs them, and parsers differ
+	// on them (RFC 9112 §7.1.1).
+	if len(line) == 0 || len(line) > 15 {
+		return false
+	}
+	var n int64
+	for _, c := range line {
+		switch {
+		case c >= '0' && c <= '9':
+			n = n<<4 | int64(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			n = n<<4 | int64(c|0x20-'a'+10)
+		default:
+			return false
+		}
+	}
+	f.state, f.left = inChunk, n
+	if n == 0 {
+		f.state = inTrailer
+	}
+	return true
+}
+
+// requestLine wants two single spaces and no other white space or control.
+func requestLine(line []byte) bool {
+	spaces := 0
+	for _, c := range line {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+		if c == ' ' {
+			spaces++
+		}
+	}
+	return spaces == 2 && (bytes.HasSuffix(line, []byte(" HTTP/1.1")) || bytes.HasSuffix(line, []byte(" HTTP/1.0")))
+}
+
+// fieldLine wants a token, a colon, and a value without controls.
+func fieldLine(line []byte) bool {
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 {
+		return false
+	}
+	for _, c := range line[:colon] {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return false
+		}
+	}
+	for _, c := range line[colon+1:] {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func decimal(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	return n, err == nil
+}
+
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// strictConn is a connection whose HTTP/1 framing is checked as it is read.
+type strictConn struct {
+	net.Conn
+	facts *connFacts
+	f     framing // owned by the reader
+	raw   atomic.Bool
+	open  *atomic.Int64
+	once  atomic.Bool
+}
+
+// Read implements net.Conn.
+func (c *strictConn) Read(p []byte) (int, error) {
+	if c.f.broken {
+		return 0, errFraming
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.f.state != inRaw {
+		if ok := c.f.feed(p[:n]); ok < n || c.f.broken {
+			c.f.broken = true
+			if ok == 0 {
+				return 0, errFraming
+			}
+			return ok, nil
+		}
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (c *strictConn) Close() error {
+	if c.once.CompareAndSwap(false, true) && c.open != nil {
+		c.open.Add(-1)
+	}
+	return c.Conn.Close()
+}

@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
+)
+
+// Proof is what a DPoP proof says once it was found good (RFC 9449 §4.3).
+type Proof struct {
+	JKT string // thumbprint of its key
+	ID  string // jti
+	// Expires is the Unix second from which on the proof is too old to be taken.
+	Expires int64
+}
+
+// CheckProof checks everything about a proof but its single use: for which method
+// and URL, of which token, when.
+type CheckProof func(proof, method, url, token string, now time.Time) (Proof, mintmark.Code)
+
+// Proofs sees to it that a DPoP proof is good and used once: on this gateway by a
+// memory of its own, across gateways by Once. Safe for concurrent use.
+type Proofs struct {
+	check_ CheckProof
+	once   Once
+	mu     sync.Mutex
+	seen   map[string]int64 // key → Unix second to forget it; guarded by mu
+	swept  int64            // Unix second of the last sweep; guarded by mu
+}
+
+// maxProofs bounds the memory: when it is full of proofs that could still be
+// replayed, further ones are state_unknown rather than unchecked.
+const maxProofs = 1 << 18
+
+// onceWait bounds the question to control.
+const onceWait = time.Second
+
+// NewProofs returns an empty memory; once may be nil.
+func NewProofs(once Once) *Proofs {
+	return &Proofs{check_: checkProof, once: once, seen: map[string]int64{}}
+}
+
+func (p *Proofs) check(ctx context.Context, q *Query, token string, now time.Time) (jkt string, code mintmark.Code, nonce string) {
+	proofs := q.Header["Dpop"]
+	if p == nil || len(proofs) != 1 {
+		return "", mintmark.CodeBinding, ""
+	}
+	proof, code := p.check_(proofs[0], q.Method, q.Scheme+"://"+q.Host+q.Path, token, now)
+	if code != mintmark.CodeNone {
+		return "", code, ""
+	}
+	return proof.JKT, p.use(ctx, proof, now), ""
+}
+
+// use sets the proof's single-use mark.
+func (p *Proofs) use(ctx context.Context, proof Proof, now time.Time) mintmark.Code {
+	key := proof.JKT + "." + proof.ID
+	unix := now.Unix()
+	p.mu.Lock()
+	if _, used := p.seen[key]; used {
+		p.mu.Unlock()
+		return mintmark.CodeBinding
+	}
+	if len(p.seen) >= maxProofs && p.swept != unix {
+		p.swept = unix
+		for k, until := range p.seen {
+			if until < unix {
+				delete(p.seen, k)
+			}
+		}
+	}
+	if len(p.seen) >= maxProofs {
+		p.mu.Unlock()
+		return mintmark.CodeStateUnknown
+	}
+	p.seen[key] = proof.Expires
+	p.mu.Unlock()
+	if p.once == nil {
+		return mintmark.CodeNone
+	}
+	ctx, cancel := context.WithTimeout(ctx, onceWait)
+	defer cancel()
+	r, err := p.once.Once(ctx, bus.OnceRequest{V: 1, Space: "dpop", Key: key, Expires: proof.Expires})
+	switch {
+	case err != nil || r.Error != "":
+		return mintmark.CodeStateUnknown
+	case r.Used:
+		return mintmark.CodeBinding
+	}
+	return mintmark.CodeNone
+}
+
+// checkProof refuses every proof until a checker is set.
+func checkProof(string, string, string, string, time.Time) (Proof, mintmark.Code) {
+	return Proof{}, mintmark.CodeBinding
+}
