@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,11 +54,11 @@ type World struct {
 
 // operator is the first operator's credential as init writes it.
 type operator struct {
-	Server   string `json:"server"`
-	Issuer   string `json:"issuer"`
+	TokenURL string `json:"token_url"`
 	ClientID string `json:"client_id"`
 	Secret   string `json:"client_secret"`
-	Audience string `json:"audience"`
+	Scope    string `json:"scope"`
+	Resource string `json:"resource"`
 }
 
 const (
@@ -211,11 +210,9 @@ func (w *World) Admin(ctx context.Context) (*api.Client, error) {
 	if w.client != nil && time.Now().Before(w.renewAt) {
 		return w.client, nil
 	}
-	f := &flows{client: &http.Client{Timeout: 10 * time.Second}, issuer: w.operator.Issuer, audience: w.operator.Audience}
-	if err := f.discover(ctx); err != nil {
-		return nil, err
-	}
-	h, err := f.ask(ctx, url.Values{"grant_type": {"client_credentials"}, "resource": {w.operator.Audience}}, w.operator.ClientID, w.operator.Secret)
+	op := w.operator
+	f := &flows{client: &http.Client{Timeout: 10 * time.Second}, token: op.TokenURL, audience: op.Resource}
+	h, err := f.machine(ctx, op.ClientID, op.Secret, op.Scope)
 	if err != nil {
 		return nil, fmt.Errorf("operator's token: %w", err)
 	}
