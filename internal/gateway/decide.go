@@ -2,17 +2,16 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/verifier"
 )
 
@@ -197,21 +196,13 @@ func credential(h http.Header) (string, admission.Scheme) {
 	if len(key) == 1 {
 		return key[0], admission.SchemeAPIKey
 	}
-	if len(auth) == 0 {
-		return "", admission.SchemeNone
-	}
-	scheme, value, ok := strings.Cut(auth[0], " ")
-	if !ok {
-		if strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "dpop") {
-			return "", admission.SchemeSeveral
-		}
-		return "", admission.SchemeNone
-	}
-	value = strings.TrimLeft(value, " ")
+	scheme, value, err := oauth.ParseAuthorization(auth)
 	switch {
-	case len(scheme) == 6 && strings.EqualFold(scheme, "bearer"):
+	case errors.Is(err, oauth.ErrAuthorization):
+		return "", admission.SchemeSeveral // refused alike: invalid_request
+	case scheme == oauth.Bearer:
 		return value, admission.SchemeBearer
-	case len(scheme) == 4 && strings.EqualFold(scheme, "dpop"):
+	case scheme == oauth.DPoP:
 		return value, admission.SchemeDPoP
 	}
 	return "", admission.SchemeNone
@@ -219,6 +210,5 @@ func credential(h http.Header) (string, admission.Scheme) {
 
 // thumbprint is the x5t#S256 of a client certificate (RFC 8705 §3.1).
 func thumbprint(c *x509.Certificate) string {
-	sum := sha256.Sum256(c.Raw)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return oauth.X5T(c.Raw)
 }

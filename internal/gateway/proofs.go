@@ -7,28 +7,16 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/oauth"
 )
-
-// Proof is what a DPoP proof says once it was found good (RFC 9449 §4.3).
-type Proof struct {
-	JKT string // thumbprint of its key
-	ID  string // jti
-	// Expires is the Unix second from which on the proof is too old to be taken.
-	Expires int64
-}
-
-// CheckProof checks everything about a proof but its single use: for which method
-// and URL, of which token, when.
-type CheckProof func(proof, method, url, token string, now time.Time) (Proof, mintmark.Code)
 
 // Proofs sees to it that a DPoP proof is good and used once: on this gateway by a
 // memory of its own, across gateways by Once. Safe for concurrent use.
 type Proofs struct {
-	check_ CheckProof
-	once   Once
-	mu     sync.Mutex
-	seen   map[string]int64 // key → Unix second to forget it; guarded by mu
-	swept  int64            // Unix second of the last sweep; guarded by mu
+	once  Once
+	mu    sync.Mutex
+	seen  map[string]int64 // key → Unix second to forget it; guarded by mu
+	swept int64            // Unix second of the last sweep; guarded by mu
 }
 
 // maxProofs bounds the memory: when it is full of proofs that could still be
@@ -40,7 +28,7 @@ const onceWait = time.Second
 
 // NewProofs returns an empty memory; once may be nil.
 func NewProofs(once Once) *Proofs {
-	return &Proofs{check_: checkProof, once: once, seen: map[string]int64{}}
+	return &Proofs{once: once, seen: map[string]int64{}}
 }
 
 func (p *Proofs) check(ctx context.Context, q *Query, token string, now time.Time) (jkt string, code mintmark.Code, nonce string) {
@@ -48,15 +36,17 @@ func (p *Proofs) check(ctx context.Context, q *Query, token string, now time.Tim
 	if p == nil || len(proofs) != 1 {
 		return "", mintmark.CodeBinding, ""
 	}
-	proof, code := p.check_(proofs[0], q.Method, q.Scheme+"://"+q.Host+q.Path, token, now)
-	if code != mintmark.CodeNone {
-		return "", code, ""
+	proof, err := oauth.CheckProof(proofs[0], oauth.ProofCheck{
+		Method: q.Method, URI: q.Scheme + "://" + q.Host + q.Path, Token: token, Now: now,
+	})
+	if err != nil {
+		return "", mintmark.CodeBinding, ""
 	}
 	return proof.JKT, p.use(ctx, proof, now), ""
 }
 
 // use sets the proof's single-use mark.
-func (p *Proofs) use(ctx context.Context, proof Proof, now time.Time) mintmark.Code {
+func (p *Proofs) use(ctx context.Context, proof oauth.Proof, now time.Time) mintmark.Code {
 	key := proof.JKT + "." + proof.ID
 	unix := now.Unix()
 	p.mu.Lock()
@@ -91,9 +81,4 @@ func (p *Proofs) use(ctx context.Context, proof Proof, now time.Time) mintmark.C
 		return mintmark.CodeBinding
 	}
 	return mintmark.CodeNone
-}
-
-// checkProof refuses every proof until a checker is set.
-func checkProof(string, string, string, string, time.Time) (Proof, mintmark.Code) {
-	return Proof{}, mintmark.CodeBinding
 }

@@ -1,16 +1,15 @@
 package gateway
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/oauth"
 )
 
 // Refusal is what a refused client is told: a status, a challenge where RFC 6750,
@@ -33,83 +32,22 @@ func RefusalOf(d *Decision, code mintmark.Code, realm, metadata string) Refusal 
 	if s := d.RetryAfter; s > 0 && (r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests) {
 		r.RetryAfter = int64((s + time.Second - 1) / time.Second)
 	}
-	r.Challenges = challenges(d, code, realm, metadata)
+	o := oauth.Refusal{
+		Code: code, Realm: realm, Scope: d.Verdict.Scopes, ACR: d.Verdict.ACR, MaxAge: d.Verdict.MaxAge,
+		Metadata: metadata, Bound: d.Verdict.Route != nil && d.Verdict.Route.Bound == "dpop",
+	}
+	switch d.req.Scheme {
+	case admission.SchemeDPoP:
+		o.Scheme = oauth.DPoP
+	case admission.SchemeBearer, admission.SchemeAPIKey:
+		o.Scheme = oauth.Bearer
+	}
+	r.Challenges = o.Challenge()
 	if code == mintmark.CodeUseNonce {
 		r.Nonce = d.Nonce
 	}
-	p := struct {
-		Type   string        `json:"type"`
-		Title  string        `json:"title"`
-		Status int           `json:"status"`
-		Code   mintmark.Code `json:"code"`
-	}{"about:blank", http.StatusText(r.Status), r.Status, code}
-	r.Body, _ = json.Marshal(p) // plain strings: cannot fail
+	r.Body = o.Problem()
 	return r
-}
-
-// challenges builds the challenge of a 400, 401 or 403 (RFC 6750 §3): the scheme
-// that was used, or, without credentials, each that would do.
-func challenges(d *Decision, code mintmark.Code, realm, metadata string) []string {
-	var params strings.Builder
-	errorCode := ""
-	switch code {
-	case mintmark.CodePolicyRefused, mintmark.CodeNoRoute:
-		return nil
-	case mintmark.CodeCredentialsMissing:
-	case mintmark.CodeInvalidRequest:
-		errorCode = "invalid_request"
-	case mintmark.CodeScope:
-		errorCode = "insufficient_scope"
-	case mintmark.CodeAuthentication:
-		errorCode = "insufficient_user_authentication"
-	case mintmark.CodeUseNonce:
-		errorCode = "use_dpop_nonce"
-	default:
-		if code.Status() != http.StatusUnauthorized {
-			return nil
-		}
-		errorCode = "invalid_token"
-	}
-	params.WriteString(` realm="` + quoted(realm) + `"`)
-	if errorCode != "" {
-		params.WriteString(`, error="` + errorCode + `"`)
-	}
-	if code == mintmark.CodeScope && len(d.Verdict.Scopes) > 0 {
-		params.WriteString(`, scope="` + quoted(strings.Join(d.Verdict.Scopes, " ")) + `"`)
-	}
-	if code == mintmark.CodeAuthentication {
-		if len(d.Verdict.ACR) > 0 {
-			params.WriteString(`, acr_values="` + quoted(strings.Join(d.Verdict.ACR, " ")) + `"`)
-		}
-		if d.Verdict.MaxAge > 0 {
-			params.WriteString(`, max_age="` + strconv.FormatInt(d.Verdict.MaxAge, 10) + `"`)
-		}
-	}
-	if metadata != "" {
-		params.WriteString(`, resource_metadata="` + quoted(metadata) + `"`)
-	}
-	const algs = `, algs="ES256 ES384 ES512 RS256 PS256 EdDSA"`
-	bound := ""
-	if d.Verdict.Route != nil {
-		bound = d.Verdict.Route.Bound
-	}
-	switch {
-	case d.req.Scheme == admission.SchemeDPoP, code == mintmark.CodeUseNonce, bound == "dpop":
-		return []string{"DPoP" + params.String() + algs}
-	case bound == "any":
-		return []string{"DPoP" + params.String() + algs, "Bearer" + params.String()}
-	}
-	return []string{"Bearer" + params.String()}
-}
-
-// quoted makes s fit a quoted-string (RFC 9110 §5.6.4).
-func quoted(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			return '_'
-		}
-		return r
-	}, s)
 }
 
 // Write sends the refusal.
