@@ -80,7 +80,7 @@ func token68(s string) bool {
 // which are form-encoded inside (RFC 6749 §2.3.1).
 func ParseBasic(token string) (id, secret string, err error) {
 	b, err := base64.StdEncoding.Strict().DecodeString(token)
-	if err != nil {
+	if err != nil || !token68(token) { // DecodeString skips line ends
 		return "", "", ErrAuthorization
 	}
 	rawID, rawSecret, ok := strings.Cut(string(b), ":")

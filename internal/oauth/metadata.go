@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/mintmark/mintmark/internal/jose"
 )
@@ -88,9 +89,7 @@ func ParseMetadata(text []byte, issuer string) (Discovered, error) {
 // MetadataPaths returns where an issuer's metadata may be, in the order to try:
 // OpenID Connect Discovery §4 appends, RFC 8414 §3.1 inserts before the path.
 func MetadataPaths(origin, path string) []string {
-	if path == "/" {
-		path = ""
-	}
+	path = strings.TrimSuffix(path, "/")
 	return []string{
 		origin + path + "/.well-known/openid-configuration",
 		origin + "/.well-known/oauth-authorization-server" + path,
