@@ -20,3 +20,12 @@ func (a Applied) Before(b Applied) bool {
 	}
 	return a.Seq < b.Seq
 }
+
+// SnapshotBytes are what a snapshot's signature covers.
+func SnapshotBytes(h SnapshotHead) ([]byte, error) {
+	body, err := Encode(h)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte("mintmark-snapshot-v1\n"), body...), nil
+}

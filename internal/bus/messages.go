@@ -88,6 +88,8 @@ type LeaseRequest struct {
 	// it is fenced: service/route → milliseconds (0 strict, -1 static).
 	MaxBudgetMS int64    `json:"max_budget_ms"`
 	Static      []string `json:"static,omitempty"` // static routes, at most 100
+	// Leaving says that the gateway has stopped deciding and will not renew.
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // Lease answers LeaseRequest. It takes effect once Head is applied.
@@ -256,6 +258,12 @@ type RecordBatch struct {
 	// before did not end cleanly, so that up to one interval of counts is missing.
 	Booted bool `json:"booted,omitempty"`
 	Lost   bool `json:"lost,omitempty"`
+	// Coalesced is how many uses in this batch are counted without their token,
+	// and RefusalsLost and ForeignLost how many of those were left out, because the
+	// gateway's queue on disk was full.
+	Coalesced    uint64 `json:"coalesced,omitempty"`
+	RefusalsLost uint64 `json:"refusals_lost,omitempty"`
+	ForeignLost  uint64 `json:"foreign_lost,omitempty"`
 }
 
 // UsageDelta counts one token on one route and outcome since the last flush.
@@ -295,9 +303,11 @@ type Use struct {
 	Trace   string            `json:"trace,omitempty"`
 }
 
-// Recorded says that all batches of a boot up to Seq are durable in the ledger.
+// Recorded says that all batches of a boot up to Seq are durable in the ledger,
+// and those of Also above it.
 type Recorded struct {
 	V    int             `json:"v"`
 	Boot mintmark.BootID `json:"boot"`
 	Seq  uint64          `json:"seq"`
+	Also []uint64        `json:"also,omitempty"`
 }

@@ -1,0 +1,302 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/ledger"
+)
+
+// memberDoc is a gateway as the ledger keeps it (document member/<id>). Members
+// are added, never renamed.
+type memberDoc struct {
+	Gateway mintmark.GatewayID `json:"gateway"`
+	NKey    string             `json:"nkey,omitempty"` // empty: in control's own process
+	// Joined is the state-log number at which it became a member: it starts from a
+	// snapshot that is no older, so earlier rows need not wait for it.
+	Joined uint64 `json:"joined"`
+	// Applied is how far it had come when last noted, and Budgets what it decides
+	// by, for a control process that has not heard from it yet. They lag.
+	Applied bus.Applied       `json:"applied"`
+	Budgets map[string]budget `json:"budgets,omitempty"`
+	Version string            `json:"version,omitempty"`
+	// Removed is no longer a member, and is waited for until it can't decide any
+	// more.
+	Removed bool `json:"removed,omitempty"`
+}
+
+// budget is what one service's routes allow a gateway that hears nothing.
+type budget struct {
+	// Max is the longest finite budget; 0 is strict.
+	Max time.Duration `json:"max_ns,omitempty"`
+	// Static names the routes without a bound.
+	Static []string `json:"static,omitempty"`
+	// Any says that there is a route that looks at tokens at all.
+	Any bool `json:"any,omitempty"`
+}
+
+// member is a gateway of the fleet. Its fields are guarded by Fleet.mu.
+type member struct {
+	doc     memberDoc
+	version uint64 // of its document
+	boot    mintmark.BootID
+	applied bus.Applied
+	cut     int           // streams cut before the last acknowledgement
+	heard   time.Duration // when it last spoke; 0 never since our start
+	answers answers
+	left    bool // it said goodbye and decides nothing
+	// prepared are the manifests it holds ready.
+	prepared map[epoch.Hash]bool
+	software string
+}
+
+// maybeLeased reports whether the gateway may hold a lease at now.
+func (m *member) maybeLeased(now, lease time.Duration) bool {
+	return !m.left && now < m.answers.latest()+provablyOver(lease)
+}
+
+// Gateway is a member as people see it.
+type Gateway struct {
+	Gateway mintmark.GatewayID `json:"gateway"`
+	State   string             `json:"state"` // live, silent, left, removed
+	Boot    mintmark.BootID    `json:"boot,omitempty"`
+	Term    uint64             `json:"term"`
+	Epoch   uint64             `json:"epoch"`
+	Seq     uint64             `json:"seq"`
+	// Lag is how many rows it is behind; Silent how long it has said nothing, -1
+	// when never since control's start.
+	Lag     uint64        `json:"lag"`
+	Silent  time.Duration `json:"silent_ns"`
+	Version string        `json:"version,omitempty"`
+	Inside  bool          `json:"inside,omitempty"` // runs in control's process
+}
+
+// Gateways lists the members by name.
+func (f *Fleet) Gateways() []Gateway {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, head := f.cfg.Clock(), f.current.Load().Seq
+	out := make([]Gateway, 0, len(f.members))
+	for _, id := range slices.Sorted(maps.Keys(f.members)) {
+		m := f.members[id]
+		g := Gateway{
+			Gateway: id, State: "silent", Boot: m.boot, Term: m.applied.Term, Epoch: m.applied.Epoch, Seq: m.applied.Seq,
+			Lag: head - min(head, m.applied.Seq), Silent: -1, Version: m.software, Inside: m.doc.NKey == "",
+		}
+		if m.heard != 0 {
+			g.Silent = now - m.heard
+		}
+		switch {
+		case m.doc.Removed:
+			g.State = "removed"
+		case m.left:
+			g.State = "left"
+		case m.heard != 0 && m.maybeLeased(now, f.cfg.Lease):
+			g.State = "live"
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// Member tells which gateway owns an NKEY: the bus asks at each connect.
+func (f *Fleet) Member(nkey string) (mintmark.GatewayID, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id, ok := f.byKey[nkey]
+	return id, ok
+}
+
+// Admit makes a gateway a member, or gives a member a new credential. nkey is
+// empty for a gateway in control's own process. further is written in the same
+// transaction.
+func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, further ledger.Batch) error {
+	if err := mintmark.CheckGatewayID(id); err != nil {
+		return err
+	}
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
+	f.mu.Lock()
+	m, known := f.members[id]
+	doc, version := memberDoc{Gateway: id, NKey: nkey, Joined: f.current.Load().Seq}, uint64(0)
+	if known {
+		doc, version = m.doc, m.version
+		doc.NKey, doc.Removed = nkey, false
+	}
+	f.mu.Unlock()
+	if known && nkey == "" && m.doc.NKey == "" && !m.doc.Removed && len(further.Events) == 0 {
+		return nil // as it is
+	}
+	version, err := f.writeMember(ctx, doc, version, further)
+	if err != nil {
+		return fmt.Errorf("admit gateway %s: %w", id, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !known {
+		m = &member{prepared: map[epoch.Hash]bool{}, answers: answers{floor: never}}
+		f.members[id] = m
+	}
+	delete(f.byKey, m.doc.NKey)
+	m.doc, m.version = doc, version
+	if nkey != "" {
+		f.byKey[nkey] = id
+	}
+	f.broadcast()
+	return nil
+}
+
+// writeMember stores a member's document; for the first one (version 0) its
+// stream may hold an earlier, removed member.
+func (f *Fleet) writeMember(ctx context.Context, doc memberDoc, version uint64, further ledger.Batch) (uint64, error) {
+	stream := ledger.DocGateway + "/" + string(doc.Gateway)
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return 0, err
+	}
+	further.Events = append(slices.Clone(further.Events), mintmark.Event{
+		Stream: stream, Type: "member.written", Actor: "system:fleet", Data: body,
+	})
+	if version != 0 {
+		further.Expect = append(slices.Clone(further.Expect), ledger.Expect{Stream: stream, Version: version})
+	}
+	if _, err := f.cfg.Ledger.Append(ctx, further); err != nil {
+		return 0, err
+	}
+	d, err := f.cfg.Store.Document(ctx, ledger.DocGateway, string(doc.Gateway))
+	return d.Version, err
+}
+
+// Remove makes a gateway a stranger: it gets no further lease, and its credential
+// is refused. Until its budgets are over it may go on deciding by what it has, so
+// receipts name it until then. The caller cuts its connection
+// (jetstream.Server.Expel).
+func (f *Fleet) Remove(ctx context.Context, id mintmark.GatewayID, actor string) error {
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
+	f.mu.Lock()
+	m, ok := f.members[id]
+	var doc memberDoc
+	var version uint64
+	if ok {
+		doc, version = m.doc, m.version
+	}
+	f.mu.Unlock()
+	if !ok || doc.Removed {
+		return fmt.Errorf("%w: %s", ErrMember, id)
+	}
+	key := doc.NKey
+	doc.NKey, doc.Removed = "", true
+	version, err := f.writeMember(ctx, doc, version, ledger.Batch{})
+	if err != nil {
+		return fmt.Errorf("remove gateway %s by %s: %w", id, actor, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.doc, m.version = doc, version
+	delete(f.byKey, key)
+	f.broadcast()
+	return nil
+}
+
+// loadMembers reads the members at start. Each counts as possibly leased from now
+// on: an earlier control process may have answered it up to this moment.
+func (f *Fleet) loadMembers(ctx context.Context) error {
+	after := ""
+	for {
+		docs, err := f.cfg.Store.Documents(ctx, ledger.DocGateway, after, 500)
+		if err != nil {
+			return fmt.Errorf("read the gateways: %w", err)
+		}
+		if len(docs) == 0 {
+			return nil
+		}
+		for _, d := range docs {
+			after = d.ID
+			m := &member{version: d.Version, prepared: map[epoch.Hash]bool{}, answers: answers{floor: f.started}}
+			if err := json.Unmarshal(d.Body, &m.doc); err != nil {
+				return fmt.Errorf("read gateway %s: %w", d.ID, err)
+			}
+			m.applied, m.software = m.doc.Applied, m.doc.Version
+			f.members[m.doc.Gateway] = m
+			if m.doc.NKey != "" {
+				f.byKey[m.doc.NKey] = m.doc.Gateway
+			}
+		}
+	}
+}
+
+// budgetsOf reads what each service of a table allows.
+func budgetsOf(t *epoch.Table) map[string]budget {
+	out := map[string]budget{}
+	for _, r := range t.Routes() {
+		if r.Public {
+			continue
+		}
+		service := r.Service.Name
+		b := out[service]
+		b.Any = true
+		switch s := r.Budget; {
+		case s.IsStatic():
+			b.Static = append(b.Static, r.ID)
+		default:
+			b.Max = max(b.Max, s.Budget)
+		}
+		out[service] = b
+	}
+	return out
+}
+
+// noteMembers writes down how far members have come, so that the next control
+// process knows which budgets bind those it does not hear from. It may lag: an
+// older note only makes a barrier wait for more.
+func (f *Fleet) noteMembers(ctx context.Context) {
+	if f.lock(ctx) != nil {
+		return
+	}
+	defer f.unlock()
+	type note struct {
+		doc     memberDoc
+		version uint64
+	}
+	var notes []note
+	f.mu.Lock()
+	for _, m := range f.members {
+		if m.doc.Removed || m.applied.Epoch == m.doc.Applied.Epoch && m.software == m.doc.Version {
+			continue
+		}
+		doc := m.doc
+		doc.Applied, doc.Version = m.applied, m.software
+		if p := f.epochs[m.applied.Epoch]; p != nil {
+			doc.Budgets = p.budgets
+		}
+		notes = append(notes, note{doc, m.version})
+	}
+	f.mu.Unlock()
+	for _, n := range notes {
+		version, err := f.writeMember(ctx, n.doc, n.version, ledger.Batch{})
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				f.cfg.Log.Warn("gateway's progress not noted", "gateway", n.doc.Gateway, "error", err)
+			}
+			return
+		}
+		f.mu.Lock()
+		if m := f.members[n.doc.Gateway]; m != nil {
+			m.doc, m.version = n.doc, version
+		}
+		f.mu.Unlock()
+	}
+}

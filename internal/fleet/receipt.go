@@ -1,0 +1,164 @@
+package fleet
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/ledger"
+)
+
+// ReceiptRequest is what the caller knows for a receipt; the rest is the fleet's.
+type ReceiptRequest struct {
+	ID           mintmark.ReceiptID // empty: made
+	Release      mintmark.ReleaseID // taken back
+	Dispositions []mintmark.DispositionCount
+	Tokens       int64
+}
+
+const receiptDomain = "mintmark-receipt-v1\n"
+
+// newReceipt is a receipt at the moment of its commit: pending, and without the
+// row's hash, which is read when it is completed.
+func (f *Fleet) newReceipt(c Change, seq, number uint64) mintmark.Receipt {
+	now := f.cfg.Now().UTC()
+	return mintmark.Receipt{
+		ID: c.Receipt.ID, Kind: c.Kind, Term: f.term, Seq: seq, Epoch: number,
+		Rollout: c.Rollout, Release: c.Receipt.Release, Actor: c.Actor, Reason: c.Reason,
+		Outcome: mintmark.OutcomePending, Committed: now, Returned: now,
+		Revocations: c.Revocations, Dispositions: c.Receipt.Dispositions, Tokens: c.Receipt.Tokens,
+		KeyID: f.cfg.KeyID,
+	}
+}
+
+func receiptEvent(r mintmark.Receipt) (mintmark.Event, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return mintmark.Event{}, fmt.Errorf("write receipt: %w", err)
+	}
+	return mintmark.Event{
+		Stream: ledger.DocReceipt + "/" + string(r.ID), Type: "receipt.written", Actor: r.Actor, Release: r.Release, Data: body,
+	}, nil
+}
+
+// Receipt reads a receipt. ledger.ErrNotFound when there is none.
+func (f *Fleet) Receipt(ctx context.Context, id mintmark.ReceiptID) (mintmark.Receipt, error) {
+	var r mintmark.Receipt
+	d, err := f.cfg.Store.Document(ctx, ledger.DocReceipt, string(id))
+	if err == nil {
+		err = json.Unmarshal(d.Body, &r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read receipt %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// complete signs a receipt and stores it. The commit it tells of is durable
+// already; dying here leaves the pending one, which Run completes.
+func (f *Fleet) complete(ctx context.Context, r *mintmark.Receipt) error {
+	if err := SignReceipt(r, f.cfg.Key, f.cfg.KeyID); err != nil {
+		return err
+	}
+	event, err := receiptEvent(*r)
+	if err != nil {
+		return err
+	}
+	if _, err := f.cfg.Ledger.Append(ctx, ledger.Batch{Events: []mintmark.Event{event}}); err != nil {
+		return fmt.Errorf("store receipt %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// SignReceipt signs a receipt with control's state key.
+func SignReceipt(r *mintmark.Receipt, key crypto.Signer, kid string) error {
+	r.KeyID, r.Signature = kid, ""
+	body, err := receiptBytes(*r)
+	if err != nil {
+		return err
+	}
+	sig, err := key.Sign(nil, body, crypto.Hash(0))
+	if err != nil {
+		return fmt.Errorf("sign receipt %s: %w", r.ID, err)
+	}
+	r.Signature = base64.RawURLEncoding.EncodeToString(sig)
+	return nil
+}
+
+// ErrReceipt: a receipt's signature does not verify.
+var ErrReceipt = errors.New("fleet: receipt does not verify")
+
+// VerifyReceipt checks a receipt's signature.
+func VerifyReceipt(r mintmark.Receipt, key func(kid string) ed25519.PublicKey) error {
+	sig, err := base64.RawURLEncoding.Strict().DecodeString(r.Signature)
+	pub := key(r.KeyID)
+	if err != nil || pub == nil {
+		return fmt.Errorf("%w: signature or key id %.80q unknown", ErrReceipt, r.KeyID)
+	}
+	body, err := receiptBytes(r)
+	if err != nil {
+		return err
+	}
+	if !ed25519.Verify(pub, body, sig) {
+		return fmt.Errorf("%w: it was altered, or another key signed it", ErrReceipt)
+	}
+	return nil
+}
+
+// receiptBytes are what is signed: the receipt's JSON without its signature. The
+// order of members is that of the type, which only grows at its end by optional
+// members, so that older receipts keep verifying.
+func receiptBytes(r mintmark.Receipt) ([]byte, error) {
+	r.Signature = ""
+	body, err := bus.Encode(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode receipt: %w", err)
+	}
+	return append([]byte(receiptDomain), body...), nil
+}
+
+// resume completes the receipts that nobody waits for any more: of callers that
+// went away, deadlines hit, and earlier control processes.
+func (f *Fleet) resume(ctx context.Context) {
+	after := ""
+	for ctx.Err() == nil {
+		docs, err := f.cfg.Store.Documents(ctx, ledger.DocReceipt, after, 200)
+		if err != nil || len(docs) == 0 {
+			return
+		}
+		for _, d := range docs {
+			after = d.ID
+			var r mintmark.Receipt
+			if json.Unmarshal(d.Body, &r) != nil || r.Outcome != mintmark.OutcomePending {
+				continue
+			}
+			f.settle(ctx, r)
+		}
+	}
+}
+
+// settle completes one receipt if its row has come to everybody by now.
+func (f *Fleet) settle(ctx context.Context, r mintmark.Receipt) {
+	b, err := f.barrier(ctx, &r)
+	if err != nil {
+		f.cfg.Log.Warn("receipt not completed", "receipt", r.ID, "error", err)
+		return
+	}
+	if open, _ := b.look(f); open {
+		return
+	}
+	b.write(&r, f)
+	if err := f.complete(ctx, &r); err != nil {
+		f.cfg.Log.Warn("receipt not completed", "receipt", r.ID, "error", err)
+	}
+}
+
+// resumeEvery is how often pending receipts are looked at.
+const resumeEvery = 2 * time.Second
