@@ -21,6 +21,9 @@ type Status struct {
 	Revoked  int       `json:"revocations"`
 	Rollouts []Rollout `json:"rollouts,omitempty"` // open ones
 	Now      time.Time `json:"now"`
+	// StateKeys are the public keys that verify receipts and the state log:
+	// base64url Ed25519 by key id.
+	StateKeys map[string]string `json:"state_keys,omitempty"`
 }
 
 // Gateway is a member as control sees it.
