@@ -2,6 +2,7 @@ package epoch
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,6 +89,8 @@ func Compile(m Manifest, bodies map[Hash][]byte) (*Table, error) {
 		c.part = p.Name
 		c.service(bodies[p.Hash])
 	}
+	h := m.Hash()
+	c.table.tag = binary.BigEndian.Uint64(h[:8]) | 1
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
@@ -133,7 +136,7 @@ func (c *compiler) key(field string, k *Key, into map[string]*KeyEntry) {
 		c.fail(field+".jwk", "%w", err)
 		return
 	}
-	into[k.ID] = &KeyEntry{Key: k, JOSE: parsed, uses: k.Uses}
+	into[k.ID] = &KeyEntry{Key: k, JOSE: parsed, uses: k.Uses, tag: tagOf([]any{c.table.authority, k.ID, k.Alg, parsed.Thumbprint(), k.Uses})}
 }
 
 func (c *compiler) issuers(body []byte) {
@@ -152,6 +155,9 @@ func (c *compiler) issuers(body []byte) {
 		for k := range i.Keys {
 			c.key(fmt.Sprintf("%s.keys[%d]", field, k), &i.Keys[k], e.keys)
 		}
+		undated := *i
+		undated.Fetched = 0
+		e.tag = tagOf(undated)
 		if len(e.keys) == 1 {
 			for _, k := range e.keys {
 				e.only = k
@@ -166,6 +172,12 @@ func (c *compiler) issuers(body []byte) {
 	}
 	slices.SortFunc(c.table.byIssuer, func(a, b *IssuerEntry) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(c.table.asked, func(a, b *IssuerEntry) int { return cmp.Compare(len(b.Prefix), len(a.Prefix)) })
+}
+
+// tagOf names a value by the first 64 bits of its hash, never 0.
+func tagOf(v any) uint64 {
+	_, h, _ := Encode(v) // strings and numbers only: always encodes
+	return binary.BigEndian.Uint64(h[:8]) | 1
 }
 
 func (c *compiler) issuer(field string, i *Issuer) {

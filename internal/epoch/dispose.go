@@ -26,7 +26,7 @@ type Fate struct {
 	// what a gateway falls back on until the internal token is there.
 	Map *ShapeMap
 	// Renew says that the client had better renew: the token is accepted for now
-	// but belongs to a release that was taken back, or is mapped.
+	// but belongs to a release that was taken back.
 	Renew bool
 }
 
@@ -76,9 +76,9 @@ func (e *ReleaseEntry) compat(mark mintmark.ReleaseID) Fate {
 	}
 	if m := e.maps[mark]; m != nil {
 		if m.Lossy {
-			return Fate{Disposition: mintmark.Map, Class: ClassLossy, Map: m, Renew: true}
+			return Fate{Disposition: mintmark.Map, Class: ClassLossy, Map: m}
 		}
-		return Fate{Disposition: mintmark.Map, Class: ClassMapped, Map: m, Renew: true}
+		return Fate{Disposition: mintmark.Map, Class: ClassMapped, Map: m}
 	}
 	if e.acceptAll {
 		return Fate{Class: ClassNative}

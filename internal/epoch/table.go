@@ -10,6 +10,7 @@ import (
 // Table is one epoch, compiled: everything a decision looks up. It is immutable
 // and safe for concurrent use; nothing it returns may be changed.
 type Table struct {
+	tag       uint64
 	authority string
 	services  []*ServiceEntry // by name
 	byName    map[string]*ServiceEntry
@@ -23,6 +24,10 @@ type Table struct {
 	byIssuer  []*IssuerEntry          // by name
 	asked     []*IssuerEntry          // introspected, longest prefix first
 }
+
+// Tag names the table's content in 64 bits, never 0: two tables of one manifest
+// have the same.
+func (t *Table) Tag() uint64 { return t.tag }
 
 // Authority is our own authority's issuer identifier; empty before the first keys
 // part.
@@ -146,7 +151,12 @@ type IssuerEntry struct {
 	keys  map[string]*KeyEntry
 	only  *KeyEntry // when there is just one
 	names jose.Names
+	tag   uint64
 }
+
+// Tag names everything that a verification under this issuer depended on but the
+// time of its keys' last confirmation; never 0.
+func (i *IssuerEntry) Tag() uint64 { return i.tag }
 
 // Key returns one of the issuer's keys, or nil. An empty kid finds the only key,
 // if there is just one.
@@ -185,7 +195,11 @@ type KeyEntry struct {
 	*Key
 	JOSE *jose.Key
 	uses []string
+	tag  uint64
 }
+
+// Tag names the key, its algorithm, its uses and our authority's issuer; never 0.
+func (k *KeyEntry) Tag() uint64 { return k.tag }
 
 // Allows reports whether the key may sign tokens of a use: access, internal, id.
 func (k *KeyEntry) Allows(use string) bool {
