@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"net/http"
+	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
@@ -24,7 +25,7 @@ type Tokens interface {
 	Family(ctx context.Context, id mintmark.FamilyID) (ledger.FamilyRow, error)
 	Grant(ctx context.Context, id mintmark.GrantID) (ledger.GrantRow, error)
 	// CountLive counts live tokens that a selector covers.
-	CountLive(ctx context.Context, f ledger.TokenFilter) (int64, error)
+	CountLive(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) (int64, error)
 }
 
 // Documents reads documents after write. ledger.ErrNotFound when there is none.
@@ -48,8 +49,9 @@ type State interface {
 type Revoker interface {
 	// Revoke commits the facts as one row of the state log, in one transaction
 	// with b's events, expectations and marks. Durable on return, whatever the
-	// gateways have heard; errors are the ledger's. IDs, cut-offs (upper bound: now)
-	// and times are filled in where they are zero.
+	// gateways have heard; errors are the ledger's. Ids and times are filled in where
+	// they are zero; cut-offs are taken as given (zero covers what is still to be
+	// minted, too).
 	Revoke(ctx context.Context, facts []mintmark.Revocation, b ledger.Batch) (ledger.Committed, error)
 }
 
@@ -60,28 +62,30 @@ type Publisher interface {
 	PublishKeys(ctx context.Context, keys epoch.Keys, actor, reason string) error
 }
 
-// Keyring holds the secrets outside the database.
+// Keyring holds the secrets outside the database; see package keyring.
 type Keyring interface {
 	// Handle is HMAC-SHA-256 under the pepper of a digest.
 	Handle(digest []byte) []byte
-	// Wrap and Unwrap protect a private key at rest, bound to its context.
-	Wrap(context string, plain []byte) ([]byte, error)
-	Unwrap(context string, wrapped []byte) ([]byte, error)
-	// Seal and Open protect an answer under a key derived from a presented value
-	// and the pepper: whoever lacks the value can't open it.
-	Seal(presented string, plain []byte) ([]byte, error)
-	Open(presented string, sealed []byte) ([]byte, error)
+	// Derive returns a 32-byte key for one purpose.
+	Derive(purpose string) []byte
+	// SealAnswer and OpenAnswer protect the answer to a refresh under a key derived
+	// from the presented predecessor: whoever lacks it can't open it.
+	SealAnswer(predecessor mintmark.Secret, family mintmark.FamilyID, answer []byte) ([]byte, error)
+	OpenAnswer(predecessor mintmark.Secret, family mintmark.FamilyID, sealed []byte) ([]byte, error)
 }
 
-// Secrets makes and checks what is derived from the keyring.
-type Secrets interface {
-	HashPassword(ctx context.Context, password string) (string, error)
-	// CheckPassword takes as long for an empty hash as for a real one.
-	CheckPassword(ctx context.Context, hash, password string) (bool, error)
-	// MAC is HMAC-SHA-256 under a key derived for a purpose.
-	MAC(purpose string, data []byte) []byte
-	// GenerateKey makes a signing key for a JOSE algorithm.
-	GenerateKey(alg string) (crypto.Signer, error)
+// KeyMaker makes signing keys and protects them at rest.
+type KeyMaker interface {
+	Generate(alg string) (crypto.Signer, error)
+	Wrap(kid string, key crypto.Signer) ([]byte, error)
+	Unwrap(kid string, wrapped []byte) (crypto.Signer, error)
+}
+
+// Passwords hashes and checks passwords, a bounded number at a time.
+type Passwords interface {
+	HashPassword(ctx context.Context, password mintmark.Secret) (string, error)
+	// VerifyPassword takes as long for an empty hash as for a real one.
+	VerifyPassword(ctx context.Context, hash string, password mintmark.Secret) (bool, error)
 }
 
 // Egress makes outbound requests: resolve then pin, private ranges refused unless
@@ -96,4 +100,3 @@ type Foreign interface {
 	// says that it is not active; an error when the issuer gave no answer.
 	Introspect(ctx context.Context, issuer, value string) (*mintmark.Token, mintmark.Code, error)
 }
-

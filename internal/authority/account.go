@@ -1,0 +1,140 @@
+package authority
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/handle"
+	"github.com/mintmark/mintmark/internal/ledger"
+)
+
+// prefixSecret marks client secrets, so that scanners know them.
+const prefixSecret = "mms_"
+
+// HashClientSecret returns what a client document keeps of a secret.
+func (a *Authority) HashClientSecret(secret mintmark.Secret) []byte {
+	d := handle.Digest(secret.Reveal())
+	return a.d.Keyring.Handle(d[:])
+}
+
+// NewClientSecret makes a secret and its entry for a client document.
+func (a *Authority) NewClientSecret() (mintmark.Secret, ClientSecret, error) {
+	var r [32]byte
+	if err := a.random(r[:]); err != nil {
+		return mintmark.Secret{}, ClientSecret{}, err
+	}
+	s := mintmark.NewSecret(prefixSecret + base64.RawURLEncoding.EncodeToString(r[:]))
+	return s, ClientSecret{Hash: a.HashClientSecret(s), Created: a.d.Now().Unix()}, nil
+}
+
+// RotateClientSecret gives a client a new secret, which is shown once; those
+// before go on for the overlap.
+func (a *Authority) RotateClientSecret(ctx context.Context, id mintmark.ClientID, overlap time.Duration, actor string) (mintmark.Secret, error) {
+	secret, entry, err := a.NewClientSecret()
+	if err != nil {
+		return mintmark.Secret{}, err
+	}
+	now := a.d.Now()
+	err = a.changeClient(ctx, id, actor, func(c *Client) error {
+		if m := c.Method(); m != AuthBasic && m != AuthPost && m != AuthNone {
+			return fmt.Errorf("%w: client %s proves itself by %s, not by a secret", ErrRequest, id, m)
+		}
+		kept := []ClientSecret{entry}
+		for _, s := range c.Secrets {
+			end := now.Add(overlap).Unix()
+			if s.Expires != 0 && s.Expires < end {
+				end = s.Expires
+			}
+			if end > now.Unix() && len(kept) < 3 {
+				s.Expires = end
+				kept = append(kept, s)
+			}
+		}
+		c.Secrets = kept
+		if c.AuthMethod == AuthNone {
+			c.AuthMethod = AuthBasic
+		}
+		return nil
+	})
+	return secret, err
+}
+
+// SetClientDisabled turns a client off, or on again.
+func (a *Authority) SetClientDisabled(ctx context.Context, id mintmark.ClientID, disabled bool, actor string) error {
+	return a.changeClient(ctx, id, actor, func(c *Client) error { c.Disabled = disabled; return nil })
+}
+
+// PutClient makes or replaces a client document. Secrets are kept as they are when
+// the new document has none.
+func (a *Authority) PutClient(ctx context.Context, c Client, actor string) error {
+	if c.ID == "" || len(c.ID) > 256 {
+		return fmt.Errorf("%w: a client needs an id of at most 256 characters", ErrRequest)
+	}
+	return a.changeClient(ctx, c.ID, actor, func(old *Client) error {
+		secrets := old.Secrets
+		*old = c
+		if len(c.Secrets) == 0 {
+			old.Secrets = secrets
+		}
+		return nil
+	}, orNew)
+}
+
+// orNew lets changeClient make the document.
+var orNew = errors.New("make it when missing")
+
+func (a *Authority) changeClient(ctx context.Context, id mintmark.ClientID, actor string, change func(*Client) error, opts ...error) error {
+	for range 5 {
+		var c Client
+		v, err := a.load(ctx, ledger.DocClient, string(id), &c)
+		if errors.Is(err, ledger.ErrNotFound) && len(opts) > 0 {
+			v, err = 0, nil
+		}
+		if err != nil {
+			return fmt.Errorf("read client %s: %w", id, err)
+		}
+		if err := change(&c); err != nil {
+			return err
+		}
+		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocClient, string(id), v, c)))
+		if !errors.Is(err, ledger.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("write client %s: %w", id, ledger.ErrConflict)
+}
+
+// SetPassword gives a local user a password, making the account if make says so.
+// Whoever is signed in stays so: revoke subject=… to end that.
+func (a *Authority) SetPassword(ctx context.Context, name string, password mintmark.Secret, make bool, actor string) error {
+	if n := len(password.Reveal()); n < 8 || n > 1024 {
+		return fmt.Errorf("%w: a password has 8 to 1024 bytes", ErrRequest)
+	}
+	if name == "" || len(name) > 128 {
+		return fmt.Errorf("%w: a user needs a name of at most 128 characters", ErrRequest)
+	}
+	hash, err := a.d.Passwords.HashPassword(ctx, password)
+	if err != nil {
+		return fmt.Errorf("hash password: %w", err)
+	}
+	for range 5 {
+		u := User{Name: name}
+		v, err := a.load(ctx, ledger.DocUser, name, &u)
+		if errors.Is(err, ledger.ErrNotFound) && make {
+			v, err = 0, nil
+		}
+		if err != nil {
+			return fmt.Errorf("read user %s: %w", name, err)
+		}
+		u.Password, u.Ref = hash, "sub:"+u.Sub()
+		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocUser, name, v, u)))
+		if !errors.Is(err, ledger.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("write user %s: %w", name, ledger.ErrConflict)
+}
