@@ -50,13 +50,15 @@ func Service(svc epoch.Service, r Rollout) (epoch.Service, error) {
 	return svc, nil
 }
 
-// Return gives the rules for a candidate that was taken back before the number at
-// which that happened: from now on it mints again, and new tokens are not concerned.
-func Return(svc epoch.Service, candidate string, cutoffs map[mintmark.RolloutID]uint64) epoch.Service {
+// Return gives the rules for a candidate that was taken back before: from now on it
+// mints again, and tokens with numbers above newest, the highest given out so far,
+// are not concerned. Nothing minted under it while it was away, so that any number
+// between its rollback and now will do.
+func Return(svc epoch.Service, candidate string, newest uint64) epoch.Service {
 	svc.Retired = slices.Clone(svc.Retired)
 	for i, old := range svc.Retired {
 		if old.Release == candidate && old.CutoffSeq == unbounded {
-			svc.Retired[i].CutoffSeq = cutoffs[old.Rollout]
+			svc.Retired[i].CutoffSeq = newest
 		}
 	}
 	return svc
