@@ -1,0 +1,79 @@
+package follower
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/bus"
+)
+
+// ask sends one question to control and reads the answer.
+func ask[A, Q any](ctx context.Context, f *Follower, wait time.Duration, subject string, q Q) (A, error) {
+	var a A
+	data, err := bus.Encode(q)
+	if err != nil {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	answer, err := f.cfg.Bus.Request(ctx, subject+string(f.cfg.Gateway), data)
+	if err == nil {
+		err = bus.Decode(answer, &a)
+	}
+	return a, err
+}
+
+// unknown makes an error of an answer that says control does not know.
+func unknown(what, text string) error {
+	if text == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %.200s", what, ErrBehind, text)
+}
+
+// Pull asks about a token. An error means that the state is unknown.
+func (f *Follower) Pull(ctx context.Context, q bus.PullRequest) (bus.PullReply, error) {
+	q.V = bus.Version
+	a, err := ask[bus.PullReply](ctx, f, f.cfg.Wait, bus.SubjectPull, q)
+	if err == nil {
+		err = unknown("ask about a token", a.Error)
+	}
+	return a, err
+}
+
+// Reissue asks for an internal token of the wanted shape.
+func (f *Follower) Reissue(ctx context.Context, q bus.ReissueRequest) (bus.ReissueReply, error) {
+	q.V = bus.Version
+	a, err := ask[bus.ReissueReply](ctx, f, f.cfg.Wait, bus.SubjectReissue, q)
+	if err == nil {
+		err = unknown("reissue a token", a.Error)
+	}
+	return a, err
+}
+
+// RefreshKeys reports an unknown key of a foreign issuer, and returns once
+// control's answer is applied: when the key is then still missing it does not
+// exist.
+func (f *Follower) RefreshKeys(ctx context.Context, issuer, kid string) error {
+	a, err := ask[bus.KeyReply](ctx, f, f.cfg.Wait, bus.SubjectKeys, bus.KeyRequest{V: bus.Version, Issuer: issuer, KeyID: kid})
+	if err == nil {
+		err = unknown("refresh an issuer's keys", a.Error)
+	}
+	if err != nil {
+		return err
+	}
+	return f.CatchUp(ctx, a.AsOf)
+}
+
+// Once sets a single-use mark for all gateways and reports whether it was set
+// already.
+func (f *Follower) Once(ctx context.Context, space, key string, expires time.Time) (used bool, err error) {
+	a, err := ask[bus.OnceReply](ctx, f, f.cfg.Wait, bus.SubjectOnce, bus.OnceRequest{
+		V: bus.Version, Space: space, Key: key, Expires: expires.Unix(),
+	})
+	if err == nil {
+		err = unknown("set a single-use mark", a.Error)
+	}
+	return a.Used, err
+}
