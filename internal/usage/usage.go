@@ -3,6 +3,9 @@
 package usage
 
 import (
+	"hash/maphash"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -14,7 +17,7 @@ import (
 type Config struct {
 	// Cells bounds the distinct (token, route, release, code) between two flushes;
 	// 0 is 262,144. Past half of it Full asks for an early flush; past it counts
-	// go on exactly, but under no token's name.
+	// go on exactly, but new ones under no token's name (an empty UsageDelta.Token).
 	Cells int
 	// Singles is how many refusals a flush records singly; 0 is 200. Those beyond
 	// are counted like everything else, and how many says RecordBatch.Sampled.
@@ -22,27 +25,202 @@ type Config struct {
 }
 
 // Counter is safe for concurrent use.
-type Counter struct{}
+type Counter struct {
+	seed    maphash.Seed
+	stripes []stripe
+	cells   int // bound of one stripe's cells
+	full    chan struct{}
 
-// New returns a counter.
-func New(c Config) *Counter { return nil }
+	mu         sync.Mutex // guards what follows
+	singles    int
+	refusals   []bus.Refusal
+	sampledOut uint64
+	foreign    []mintmark.Token
+}
 
-// Count counts one decision: t may be nil (nobody was identified), served nil
-// (nothing served). It does not allocate for a combination already counted since
-// the last flush.
+// stripe counts a share of the tokens. Stripes are chosen by token, so that each
+// combination has one cell, and padded, so that cores do not share lines.
+type stripe struct {
+	mu    sync.Mutex
+	now   counts // guarded by mu
+	spare counts // owned by Flush
+	_     [64]byte
+}
+
+// counts is an open-addressed index over dense cells.
+type counts struct {
+	index []uint32 // place in cells + 1; a power of two long, at most half full
+	cells []cell
+}
+
+type cell struct {
+	hash        uint64
+	token       mintmark.TokenID
+	release     mintmark.ReleaseID
+	client      mintmark.ClientID
+	route       string
+	served      mintmark.ReleaseID
+	code        mintmark.Code
+	n           uint64
+	first, last int64
+}
+
+// maxForeign bounds the foreign tokens reported between two flushes; those beyond
+// are reported when they are next verified.
+const maxForeign = 4096
+
+// New returns a counter; it starts nothing.
+func New(c Config) *Counter {
+	if c.Cells <= 0 {
+		c.Cells = 262_144
+	}
+	if c.Singles <= 0 {
+		c.Singles = 200
+	}
+	n := 1
+	for n < 8*runtime.GOMAXPROCS(0) {
+		n *= 2
+	}
+	u := &Counter{seed: maphash.MakeSeed(), stripes: make([]stripe, n), cells: max(c.Cells/n, 8), full: make(chan struct{}, 1), singles: c.Singles}
+	for i := range u.stripes {
+		u.stripes[i].now.index = make([]uint32, 64)
+		u.stripes[i].spare.index = make([]uint32, 64)
+	}
+	return u
+}
+
+// Count counts one decision: t may be nil (nobody was identified), route and
+// served too (nothing matched, nothing served). It does not allocate for a
+// combination already counted since the last flush.
 func (c *Counter) Count(t *mintmark.Token, route *epoch.RouteEntry, served *epoch.ReleaseEntry, code mintmark.Code, now time.Time) {
+	k := cell{code: code, first: now.UnixMilli()}
+	if t != nil {
+		k.token, k.release, k.client = t.ID, t.Mark.Release, t.Client
+	}
+	if route != nil {
+		k.route = route.ID
+	}
+	if served != nil {
+		k.served = served.ID
+	}
+	h := maphash.String(c.seed, string(k.token))
+	s := &c.stripes[h&uint64(len(c.stripes)-1)]
+	// Routes, releases and codes are few per token: lengths and a pointer's worth
+	// of variety part them well enough, and the cells are compared in full.
+	k.hash = h>>8 ^ uint64(len(k.code))<<40
+	if route != nil {
+		k.hash ^= uint64(route.Index) * 0x9e3779b97f4a7c15
+	}
+	s.mu.Lock()
+	used := len(s.now.cells)
+	if used >= c.cells && k.token != "" && s.now.find(&k) == nil {
+		// No room for another name. The count itself is never dropped: it goes on
+		// under the release, client and route alone.
+		k.token = ""
+		k.hash ^= h >> 8
+	}
+	s.now.add(&k)
+	s.mu.Unlock()
+	if used >= c.cells/2 {
+		select {
+		case c.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (k *cell) same(o *cell) bool {
+	return k.hash == o.hash && k.token == o.token && k.route == o.route && k.served == o.served &&
+		k.code == o.code && k.release == o.release && k.client == o.client
+}
+
+func (c *counts) find(k *cell) *cell {
+	mask := uint64(len(c.index) - 1)
+	for i := k.hash & mask; c.index[i] != 0; i = (i + 1) & mask {
+		if o := &c.cells[c.index[i]-1]; o.same(k) {
+			return o
+		}
+	}
+	return nil
+}
+
+func (c *counts) add(k *cell) {
+	if o := c.find(k); o != nil {
+		o.n++
+		o.first, o.last = min(o.first, k.first), max(o.last, k.first)
+		return
+	}
+	k.n, k.last = 1, k.first
+	c.cells = append(c.cells, *k)
+	if 2*len(c.cells) > len(c.index) {
+		c.index = make([]uint32, 2*len(c.index))
+		for i := range c.cells {
+			c.point(i)
+		}
+		return
+	}
+	c.point(len(c.cells) - 1)
+}
+
+func (c *counts) point(place int) {
+	mask := uint64(len(c.index) - 1)
+	i := c.cells[place].hash & mask
+	for c.index[i] != 0 {
+		i = (i + 1) & mask
+	}
+	c.index[i] = uint32(place + 1)
 }
 
 // Refuse records a refused request singly, or leaves it out when this interval
 // has had enough of them. Count it as well.
-func (c *Counter) Refuse(r bus.Refusal) {}
+func (c *Counter) Refuse(r bus.Refusal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.refusals) >= c.singles {
+		c.sampledOut++
+		return
+	}
+	c.refusals = append(c.refusals, r)
+}
 
-// Foreign reports a foreign token seen for the first time.
-func (c *Counter) Foreign(t *mintmark.Token) {}
+// Foreign reports a foreign token seen for the first time; false when there were
+// too many in this interval, and it should be reported again later.
+func (c *Counter) Foreign(t *mintmark.Token) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.foreign) >= maxForeign {
+		return false
+	}
+	c.foreign = append(c.foreign, *t)
+	return true
+}
 
 // Flush moves everything counted since the last flush into b: Usage, Refusals,
 // Sampled and Foreign are appended. One flush at a time.
-func (c *Counter) Flush(b *bus.RecordBatch) {}
+func (c *Counter) Flush(b *bus.RecordBatch) {
+	for i := range c.stripes {
+		s := &c.stripes[i]
+		s.mu.Lock()
+		s.now, s.spare = s.spare, s.now
+		s.mu.Unlock()
+		for j := range s.spare.cells {
+			k := &s.spare.cells[j]
+			b.Usage = append(b.Usage, bus.UsageDelta{
+				Token: k.token, Release: k.release, Served: k.served, Client: k.client,
+				Route: k.route, Code: k.code, N: k.n, First: k.first, Last: k.last,
+			})
+		}
+		clear(s.spare.cells) // let go of the strings
+		s.spare.cells = s.spare.cells[:0]
+		clear(s.spare.index)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.Refusals = append(b.Refusals, c.refusals...)
+	b.Sampled += c.sampledOut
+	b.Foreign = append(b.Foreign, c.foreign...)
+	c.refusals, c.sampledOut, c.foreign = nil, 0, nil
+}
 
 // Full receives when a flush should not wait for its turn.
-func (c *Counter) Full() <-chan struct{} { return nil }
+func (c *Counter) Full() <-chan struct{} { return c.full }

@@ -55,6 +55,7 @@ type flight struct {
 }
 
 type keyFlight struct {
+	kid   string
 	done  chan struct{}
 	begun time.Time
 	reply bus.KeyReply
@@ -173,7 +174,8 @@ func outcome(f *flight) mintmark.Code {
 }
 
 // key reports an unknown kid: one question per issuer at a time and per interval.
-// Who comes between gets the last answer.
+// Who comes between with the same kid gets the last answer; with another kid the
+// state is unknown, for nobody asked about that one.
 func (p *puller) key(ctx context.Context, r bus.KeyRequest, now time.Time) (bus.KeyReply, error) {
 	if p.to == nil {
 		return bus.KeyReply{}, errBusy
@@ -184,12 +186,15 @@ func (p *puller) key(ctx context.Context, r bus.KeyRequest, now time.Time) (bus.
 		p.mu.Unlock()
 		select {
 		case <-f.done:
-			return f.reply, f.err
 		case <-ctx.Done():
 			return bus.KeyReply{}, ctx.Err()
 		}
+		if f.kid != r.KeyID {
+			return bus.KeyReply{}, errBusy
+		}
+		return f.reply, f.err
 	}
-	f = &keyFlight{done: make(chan struct{}), begun: now, err: errBusy}
+	f = &keyFlight{kid: r.KeyID, done: make(chan struct{}), begun: now, err: errBusy}
 	p.keys[r.Issuer] = f
 	p.mu.Unlock()
 	defer close(f.done)
