@@ -71,9 +71,9 @@ func (c claims) header(name string) string {
 	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		return safeValue(s)
+		return SafeValue(s)
 	}
-	return safeValue(string(raw))
+	return SafeValue(string(raw))
 }
 
 // encoded returns all claims as base64url JSON.

@@ -63,6 +63,15 @@ type Decision struct {
 	req      admission.Request
 	header   func(string) string // reads Query.Header; made once
 	version  uint64              // of the revocation set when decided
+	proof    proved
+}
+
+// proved remembers a checked proof, because a proof is good once only and one
+// request may be decided several times.
+type proved struct {
+	text, jkt string
+	code      mintmark.Code
+	nonce     string
 }
 
 // Refused reports whether the request may not pass.
@@ -103,11 +112,9 @@ func (dc *Decider) once(ctx context.Context, d *Decision, now time.Time, atHead 
 		Peer: q.Peer, X5T: q.X5T, Now: now,
 	}
 	r := &d.req
-	if epoch.PathOK(q.Path) {
-		r.Route = snap.Table.Match(q.Method, q.Host, q.Path, d.header)
-	}
+	r.Route = snap.Table.Match(q.Method, q.Host, q.Path, d.header)
 	if r.Route == nil {
-		d.Verdict = admission.Verdict{Code: mintmark.CodeNoRoute}
+		d.Verdict = admission.Decide(r) // says which refusal it is
 		return
 	}
 	value, scheme := credential(q.Header)
@@ -139,9 +146,22 @@ func (dc *Decider) identify(ctx context.Context, d *Decision, value string) {
 	d.Token = &v.Token
 	r.Token, r.Memo, r.AsOf = &v.Token, v.Memo, v.AsOf
 	if r.Scheme == admission.SchemeDPoP || v.Token.Binding.JKT != "" {
-		r.JKT, r.ProofCode, d.Nonce = dc.Proofs.check(ctx, &d.Query, value, r.Now)
+		text := ""
+		if p := d.Query.Header["Dpop"]; len(p) == 1 {
+			text = p[0]
+		}
+		if text == "" || d.proof.text != text {
+			d.proof.text = text
+			d.proof.jkt, d.proof.code, d.proof.nonce = dc.Proofs.check(ctx, &d.Query, value, r.Now)
+		}
+		r.JKT, r.ProofCode, d.Nonce = d.proof.jkt, d.proof.code, d.proof.nonce
 	}
 }
+
+// Moved is the final check of callers that do not forward themselves: it decides
+// once more against the state of this moment and reports whether the epoch changed
+// since, so that the request must be decided anew.
+func (dc *Decider) Moved(d *Decision) bool { return dc.again(d) }
 
 // again decides against the state of this moment: the last word before the first
 // byte goes upstream. It reports moved when the epoch changed since, so that the

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/upstream"
@@ -66,7 +67,7 @@ func (x *exchange) reset() {
 	x.w, x.r, x.facts, x.token, x.cancel = nil, nil, nil, nil, nil
 	x.out, x.url = http.Request{}, url.URL{}
 	x.severed, x.clean, x.status, x.sent, x.trace = false, false, 0, 0, ""
-	x.d.Query = Query{}
+	x.d.Query, x.d.proof = Query{}, proved{}
 	x.d.Token, x.d.Snapshot = nil, nil
 	x.d.verified.Token = mintmark.Token{}
 	x.d.req.Token, x.d.req.Route, x.d.req.Snapshot = nil, nil, nil
@@ -111,8 +112,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	path, ok := target(r)
 	if !ok {
-		x.d.Verdict.Route, x.d.Verdict.Release, x.d.Token = nil, nil, nil
-		x.d.req.Now = x.g.cfg.Now()
+		x.undecided(mintmark.CodeInvalidRequest)
 		x.refuse(mintmark.CodeInvalidRequest)
 		return
 	}
@@ -136,6 +136,13 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	x.d.RetryAfter = time.Second
 	x.refuse(mintmark.CodeStateUnknown)
+}
+
+// undecided sets the decision of a request that no decider was asked about.
+func (x *exchange) undecided(code mintmark.Code) {
+	x.d.Verdict = admission.Verdict{Code: code, RenewAfter: -1}
+	x.d.Token, x.d.Snapshot, x.d.RetryAfter = nil, x.g.cfg.State.Current(), 0
+	x.d.req.Now, x.d.req.Scheme = x.g.cfg.Now(), admission.SchemeNone
 }
 
 // attempt decides and forwards under one snapshot; true means start over.
@@ -244,14 +251,14 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 		}
 		return true
 	}
-	e.set(HeaderTokenID, safeValue(string(t.ID)))
-	e.set(HeaderSubject, safeValue(t.Subject))
-	e.set(HeaderClient, safeValue(string(t.Client)))
-	e.set(HeaderScopes, safeValue(joinScopes(t.Scopes)))
+	e.set(HeaderTokenID, SafeValue(string(t.ID)))
+	e.set(HeaderSubject, SafeValue(t.Subject))
+	e.set(HeaderClient, SafeValue(string(t.Client)))
+	e.set(HeaderScopes, SafeValue(joinScopes(t.Scopes)))
 	e.set(HeaderRelease, string(t.Mark.Release))
 	e.set(HeaderExpires, expires(t.Expires))
 	if t.Actor != "" {
-		e.set(HeaderActor, safeValue(t.Actor))
+		e.set(HeaderActor, SafeValue(t.Actor))
 	}
 	return x.reshape(ctx, rv)
 }

@@ -17,8 +17,14 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return 
 
 // forward sends the request and brings the answer down; true means start over.
 func (x *exchange) forward(ctx context.Context, pool *upstream.Pool, rv *routeView) (again bool) {
+	if x.out.Body != http.NoBody && x.r.ProtoMajor == 1 {
+		// Else net/http would read the whole body before it lets an answer out,
+		// while the upload holds the body.
+		http.NewResponseController(x.w).EnableFullDuplex()
+	}
 	resp, err := pool.Do(&x.out, &x.opts)
 	if err != nil {
+		x.release(0)
 		x.clean = errors.Is(err, errRefused) || errors.Is(err, errMoved)
 		return x.failed(ctx, pool, err)
 	}
@@ -39,6 +45,14 @@ func (x *exchange) forward(ctx context.Context, pool *upstream.Pool, rv *routeVi
 		panic(http.ErrAbortHandler)
 	}
 	return false
+}
+
+// release lets go of a body that may still be coming in, so that it cannot hold the
+// handler: a server may answer, or be lost, before it has read all.
+func (x *exchange) release(after time.Duration) {
+	if x.out.Body != http.NoBody {
+		http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(after))
+	}
 }
 
 // failed answers for an exchange that brought no response.
@@ -79,7 +93,7 @@ func (x *exchange) hints() {
 	if d.Token == nil {
 		return
 	}
-	h[HeaderTokenID] = []string{safeValue(string(d.Token.ID))}
+	h[HeaderTokenID] = []string{SafeValue(string(d.Token.ID))}
 	if d.Verdict.RenewAfter >= 0 {
 		h[HeaderRenewAfter] = []string{strconv.FormatInt(d.Verdict.RenewAfter, 10)}
 	}
@@ -107,11 +121,7 @@ func (x *exchange) answer(ctx context.Context, resp *http.Response, rv *routeVie
 	if err != nil && !errors.Is(err, errClientGone) && ctx.Err() == nil {
 		x.g.unavailable(ctx, "upstream broke off", x, err)
 	}
-	if x.out.Body != http.NoBody && x.r.ProtoMajor == 1 {
-		// A server may answer before it has read the whole body; what is left of
-		// it must not hold the handler.
-		http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(time.Second))
-	}
+	x.release(time.Second)
 	return err == nil && context.Cause(ctx) == nil
 }
 

@@ -196,10 +196,10 @@ func (e *edit) dropNamed(connection []string) {
 	}
 }
 
-// safeValue returns s as it may stand in a header: printable ASCII as it is, all
+// SafeValue returns s as it may stand in a header: printable ASCII as it is, all
 // else and the percent sign percent-encoded, so that no subject or claim can end
 // a field or smuggle in another (and the encoding can be undone).
-func safeValue(s string) string {
+func SafeValue(s string) string {
 	ok := true
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '%' {

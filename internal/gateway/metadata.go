@@ -57,8 +57,7 @@ func (x *exchange) metadata(path string) {
 			m.MTLSTokens = m.MTLSTokens || s.Routes[i].Bound == "mtls"
 		}
 	}
-	x.d.Verdict.Route, x.d.Verdict.Release, x.d.Token, x.d.Snapshot = nil, nil, nil, snap
-	x.d.req.Now = x.g.cfg.Now()
+	x.undecided(mintmark.CodeNone)
 	if !found || x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
 		x.refuse(mintmark.CodeNoRoute)
 		return

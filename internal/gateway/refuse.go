@@ -92,7 +92,7 @@ func (x *exchange) refuse(code mintmark.Code) {
 
 // refusal is the record of a refused request.
 func (x *exchange) refusal(code mintmark.Code, now time.Time) bus.Refusal {
-	r := bus.Refusal{At: now.UnixMilli(), Code: code, Trace: traceID(x.trace), Address: truncated(x.facts.peer)}
+	r := bus.Refusal{At: now.UnixMilli(), Code: code, Trace: traceID(x.trace), Address: Truncated(x.facts.peer)}
 	if x.d.Verdict.Route != nil {
 		r.Route = x.d.Verdict.Route.ID
 	}
@@ -102,8 +102,8 @@ func (x *exchange) refusal(code mintmark.Code, now time.Time) bus.Refusal {
 	return r
 }
 
-// truncated is an address as far as it may be recorded: /24 or /48.
-func truncated(a netip.Addr) string {
+// Truncated is an address as far as it may be recorded: /24 or /48.
+func Truncated(a netip.Addr) string {
 	bits := 48
 	if a = a.Unmap(); a.Is4() {
 		bits = 24

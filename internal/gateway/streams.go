@@ -103,5 +103,15 @@ func takenBack(snap *epoch.Snapshot, t *mintmark.Token, now time.Time) bool {
 	if t.Kind == mintmark.KindAccessJWT && t.Mark.Key != "" && snap.Table.OwnKey(t.Mark.Key) == nil {
 		return true
 	}
-	return snap.Table.DisposeByArm(t, now.Unix()).Disposition == mintmark.Revoke
+	s := snap.Table.Service(t.Mark.Release.Service())
+	if s == nil {
+		return false
+	}
+	// Taken back is what every release that serves refuses: a token that the
+	// cohort's release cannot read may still meet the other one.
+	return refuses(snap, s.Stable, t, now) && (s.Candidate == nil || refuses(snap, s.Candidate, t, now))
+}
+
+func refuses(snap *epoch.Snapshot, r *epoch.ReleaseEntry, t *mintmark.Token, now time.Time) bool {
+	return snap.Table.Dispose(t, r, now.Unix()).Disposition == mintmark.Revoke
 }

@@ -86,17 +86,17 @@ func fieldValue(s string) bool {
 // upload sends a request's body while the answer is awaited: a server may answer
 // before it has read all.
 type upload struct {
-	done chan struct{}
-	ok   atomic.Bool // the whole body was sent
-	err  error       // the client's failure; read after done
+	ok atomic.Bool // the whole body was sent
+	// broken is the client's failure; set before the connection is closed for it,
+	// so that whoever sees that knows why.
+	broken atomic.Pointer[error]
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 func startUpload(w *wire, req *http.Request, timeout time.Duration) *upload {
-	u := &upload{done: make(chan struct{})}
+	u := &upload{}
 	go func() {
-		defer close(u.done)
 		var err error
 		if req.ContentLength >= 0 {
 			err = u.sized(w, req.Body, req.ContentLength, timeout)
@@ -110,7 +110,7 @@ func startUpload(w *wire, req *http.Request, timeout time.Duration) *upload {
 		if errors.Is(err, ErrRequestBody) {
 			// The server must not take a broken-off body for a whole one: the
 			// missing end and the closed connection say so.
-			u.err = err
+			u.broken.Store(&err)
 			w.close()
 		}
 	}()
@@ -122,12 +122,10 @@ func (u *upload) failure() error {
 	if u == nil {
 		return nil
 	}
-	select {
-	case <-u.done:
-		return u.err
-	default:
-		return nil
+	if err := u.broken.Load(); err != nil {
+		return *err
 	}
+	return nil
 }
 
 // sent reports whether the whole body has left, or there was none.

@@ -1,0 +1,282 @@
+// Package extauthz answers other gateways' question: may this request pass? It
+// speaks the plain HTTP dialect of forward-auth and auth_request over the same
+// decision as our own proxy (gateway.Decider).
+//
+// The original request is described by X-Forwarded-Method, -Uri, -Host, -Proto
+// and -For; the credential is in Authorization (with DPoP) or X-API-Key. Whoever
+// can reach this handler can describe any request, so it must only be reachable
+// by the gateways that ask; it answers nothing but decisions, and never a token's
+// value.
+//
+// An admitted request gets 200 with every Mintmark-Token-* header, empty where
+// there is nothing to say: a gateway that copies only headers that are present
+// would else keep what the client forged. A refused one gets the exact status,
+// challenge and problem details of our own gateway, or, in the nginx dialect
+// (which knows no status but 2xx, 401 and 403), 403 with these in X-Error-*
+// headers.
+//
+// The decision holds for the instant of the answer; what the asking gateway does
+// later is outside our guarantee, and Cache-Control says for how long it may keep
+// the answer at most: nothing by default.
+package extauthz
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/gateway"
+)
+
+// Path is where the handler is mounted.
+const Path = "/v1/decide"
+
+// Config is what a Handler is made of.
+type Config struct {
+	Decider *gateway.Decider // required
+	Counter gateway.Counter  // nil counts nothing
+	Realm   string           // "" is mintmark
+	// MaxAge is how long an asking gateway may keep a 200; 0 forbids it. It adds
+	// to the time that a revocation takes there.
+	MaxAge time.Duration
+}
+
+// Handler answers GET and POST on Path. Safe for concurrent use.
+type Handler struct{ cfg Config }
+
+// New returns a handler.
+func New(c Config) *Handler {
+	if c.Realm == "" {
+		c.Realm = "mintmark"
+	}
+	return &Handler{cfg: c}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	nginx := false
+	for _, d := range r.URL.Query()["dialect"] {
+		nginx = d == "nginx"
+	}
+	var d gateway.Decision
+	q, ok := Describe(r)
+	d.Query = q
+	code := mintmark.CodeInvalidRequest
+	if ok {
+		h.cfg.Decider.Decide(r.Context(), &d)
+		code = d.Verdict.Code
+		if !d.Refused() && h.cfg.Decider.Moved(&d) {
+			// The state moved on while this was decided: once more, by the new one.
+			h.cfg.Decider.Decide(r.Context(), &d)
+			code = d.Verdict.Code
+		}
+	}
+	h.count(&d, code)
+	Identity(w.Header(), &d)
+	if ok && !d.Refused() {
+		h.admit(w, &d)
+		return
+	}
+	if code == mintmark.CodeNone {
+		code = mintmark.CodeStateUnknown
+	}
+	refuse(w, &d, code, h.cfg.Realm, nginx)
+}
+
+func (h *Handler) admit(w http.ResponseWriter, d *gateway.Decision) {
+	hd := w.Header()
+	cache := "no-store"
+	if age := h.cfg.MaxAge; age > 0 {
+		if t := d.Token; t != nil && t.Expires != 0 {
+			age = min(age, time.Until(time.Unix(t.Expires, 0)))
+		}
+		if s := int64(age / time.Second); s > 0 {
+			cache = "private, max-age=" + strconv.FormatInt(s, 10)
+		}
+	}
+	hd.Set("Cache-Control", cache)
+	if d.Verdict.RenewAfter >= 0 && d.Token != nil {
+		hd.Set(gateway.HeaderRenewAfter, strconv.FormatInt(d.Verdict.RenewAfter, 10))
+	}
+	if d.Verdict.MustRenew {
+		hd.Set(gateway.HeaderMustRenew, "true")
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+func (h *Handler) count(d *gateway.Decision, code mintmark.Code) {
+	c := h.cfg.Counter
+	if c == nil {
+		return
+	}
+	now := h.cfg.Decider.Now()
+	c.Count(d.Token, d.Verdict.Route, d.Verdict.Release, code, now)
+	if code == mintmark.CodeNone {
+		return
+	}
+	f := bus.Refusal{At: now.UnixMilli(), Code: code, Address: gateway.Truncated(d.Query.Peer)}
+	if d.Verdict.Route != nil {
+		f.Route = d.Verdict.Route.ID
+	}
+	if t := d.Token; t != nil {
+		f.Token, f.Issuer = t.ID, t.Issuer
+	}
+	c.Refuse(f)
+}
+
+// refuse answers with code, in the nginx dialect inside a 403.
+func refuse(w http.ResponseWriter, d *gateway.Decision, code mintmark.Code, realm string, nginx bool) {
+	metadata := ""
+	if d.Verdict.Route != nil && d.Query.Host != "" {
+		metadata = d.Query.Scheme + "://" + d.Query.Host + "/.well-known/oauth-protected-resource"
+	}
+	ref := gateway.RefusalOf(d, code, realm, metadata)
+	if nginx {
+		h := w.Header()
+		h.Set("X-Error-Status", strconv.Itoa(ref.Status))
+		h.Set("X-Error-Body", string(ref.Body))
+		h.Set("X-Error-Challenge", strings.Join(ref.Challenges, ", "))
+		if ref.RetryAfter > 0 {
+			h.Set("X-Error-Retry", strconv.FormatInt(ref.RetryAfter, 10))
+		}
+		ref.Status, ref.Challenges, ref.RetryAfter = http.StatusForbidden, nil, 0
+	}
+	ref.Write(w)
+}
+
+// identityHeaders are on every answer. What a request brings under these names is
+// ignored.
+var identityHeaders = [...]string{
+	"Mintmark-Token-Id", "Mintmark-Token-Subject", "Mintmark-Token-Client", "Mintmark-Token-State",
+	"Mintmark-Token-Scopes", "Mintmark-Token-Expires", "Mintmark-Token-Release", "Mintmark-Token-Epoch",
+}
+
+// Identity puts all identity headers into h, empty where nobody was identified.
+func Identity(h http.Header, d *gateway.Decision) {
+	for _, name := range identityHeaders {
+		h[name] = []string{""}
+	}
+	if d.Snapshot != nil {
+		h.Set("Mintmark-Token-Epoch", strconv.FormatUint(d.Snapshot.Epoch, 10))
+	}
+	t := d.Token
+	if t == nil {
+		return
+	}
+	set := func(name, value string) { h.Set(name, gateway.SafeValue(value)) }
+	set("Mintmark-Token-Id", string(t.ID))
+	set("Mintmark-Token-Subject", t.Subject)
+	set("Mintmark-Token-Client", string(t.Client))
+	set("Mintmark-Token-State", state(d))
+	set("Mintmark-Token-Scopes", strings.Join(t.Scopes, " "))
+	set("Mintmark-Token-Release", string(t.Mark.Release))
+	if t.Expires != 0 {
+		set("Mintmark-Token-Expires", strconv.FormatInt(t.Expires, 10))
+	}
+}
+
+// state is the token's state as far as this decision shows it.
+func state(d *gateway.Decision) string {
+	switch d.Verdict.Code {
+	case mintmark.CodeRevoked, mintmark.CodeReleaseRetired:
+		return mintmark.StateRevoked.String()
+	case mintmark.CodeSuspended:
+		return mintmark.StateSuspended.String()
+	case mintmark.CodeExpired:
+		return mintmark.StateExpired.String()
+	case mintmark.CodeSuperseded:
+		return mintmark.StateSuperseded.String()
+	case mintmark.CodeStateUnknown:
+		return mintmark.StateUnknown.String()
+	}
+	return mintmark.StateActive.String()
+}
+
+// Describe reads the request that is asked about. Each X-Forwarded-* header must
+// be there at most once; without one the asking request's own fact counts.
+func Describe(r *http.Request) (gateway.Query, bool) {
+	q := gateway.Query{Method: r.Method, Scheme: "https", Host: r.Host, Path: r.URL.EscapedPath(), Header: r.Header}
+	method, ok1 := only(r.Header, "X-Forwarded-Method")
+	uri, ok2 := only(r.Header, "X-Forwarded-Uri")
+	host, ok3 := only(r.Header, "X-Forwarded-Host")
+	proto, ok4 := only(r.Header, "X-Forwarded-Proto")
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return q, false
+	}
+	if method != "" {
+		q.Method = method
+	}
+	if host != "" {
+		q.Host = host
+	}
+	switch proto {
+	case "", "https", "wss":
+	case "http", "ws":
+		q.Scheme = "http"
+	default:
+		return q, false
+	}
+	q.Peer = peer(r)
+	if uri == "" {
+		return q, true
+	}
+	path, ok := pathOf(uri)
+	q.Path = path
+	return q, ok
+}
+
+// pathOf returns the path of a request target as it was sent, without the query.
+func pathOf(uri string) (string, bool) {
+	if uri[0] != '/' {
+		u, err := url.Parse(uri)
+		if err != nil || u.Opaque != "" {
+			return "", false
+		}
+		uri = u.EscapedPath()
+		if uri == "" {
+			uri = "/"
+		}
+		return uri, uri[0] == '/'
+	}
+	path, _, _ := strings.Cut(uri, "?")
+	return path, !strings.ContainsAny(path, "# \t\r\n\x00")
+}
+
+func only(h http.Header, name string) (string, bool) {
+	v := h[name]
+	switch len(v) {
+	case 0:
+		return "", true
+	case 1:
+		return strings.TrimSpace(v[0]), true
+	}
+	return "", false
+}
+
+// peer is the client as the asking gateway names it: the last address of
+// X-Forwarded-For, which that gateway appended itself.
+func peer(r *http.Request) netip.Addr {
+	if v := r.Header["X-Forwarded-For"]; len(v) > 0 {
+		last := v[len(v)-1]
+		if i := strings.LastIndexByte(last, ','); i >= 0 {
+			last = last[i+1:]
+		}
+		if a, err := netip.ParseAddr(strings.TrimSpace(last)); err == nil {
+			return a.Unmap()
+		}
+	}
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return a.Addr().Unmap()
+	}
+	return netip.Addr{}
+}
