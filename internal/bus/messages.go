@@ -88,6 +88,8 @@ type LeaseRequest struct {
 	// it is fenced: service/route → milliseconds (0 strict, -1 static).
 	MaxBudgetMS int64    `json:"max_budget_ms"`
 	Static      []string `json:"static,omitempty"` // static routes, at most 100
+	// RowHash is of row Seq: control notices a gateway that followed another log.
+	RowHash epoch.Hash `json:"row_hash,omitzero"`
 	// Leaving says that the gateway has stopped deciding and will not renew.
 	Leaving bool `json:"leaving,omitempty"`
 }

@@ -56,6 +56,7 @@ type member struct {
 	// prepared are the manifests it holds ready.
 	prepared map[epoch.Hash]bool
 	software string
+	checked  uint64 // row whose hash it named and that is ours
 }
 
 // maybeLeased reports whether the gateway may hold a lease at now.

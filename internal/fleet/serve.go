@@ -100,11 +100,8 @@ func (f *Fleet) progress(m *member, boot mintmark.BootID, a bus.Applied) {
 	cur := f.current.Load()
 	m.boot, m.heard, m.left = boot, f.cfg.Clock(), false
 	if a.Term > cur.Term || a.Seq > cur.Seq || a.Epoch > cur.Epoch {
-		if f.behind == nil {
-			f.behind = fmt.Errorf("%w: gateway %s has applied term %d, row %d, epoch %d; this ledger ends at %d, %d, %d: put the newest copy of the ledger in place",
-				ErrBehind, m.doc.Gateway, a.Term, a.Seq, a.Epoch, cur.Term, cur.Seq, cur.Epoch)
-			f.cfg.Log.Error("refusing to lead", "error", f.behind)
-		}
+		f.fallBehind(fmt.Errorf("%w: gateway %s has applied term %d, row %d, epoch %d; this ledger ends at %d, %d, %d: put the newest copy of the ledger in place",
+			ErrBehind, m.doc.Gateway, a.Term, a.Seq, a.Epoch, cur.Term, cur.Seq, cur.Epoch))
 		return
 	}
 	if a.Seq < m.applied.Seq {
@@ -119,16 +116,50 @@ func (f *Fleet) progress(m *member, boot mintmark.BootID, a bus.Applied) {
 // lease answers a renewal. The head that it names and the note of the answer are
 // taken under one lock with commits, so that a barrier for a later row knows of
 // every lease that was given without it.
-func (f *Fleet) lease(_ context.Context, subject string, data []byte) []byte {
+func (f *Fleet) lease(ctx context.Context, subject string, data []byte) []byte {
 	var q bus.LeaseRequest
-	if bus.Decode(data, &q) != nil {
-		return nil
+	if bus.Decode(data, &q) != nil || f.sameLog(ctx, sender(subject), &q) != nil {
+		return nil // not answered: whether it follows our log is not known now
 	}
 	out, err := bus.Encode(f.renew(sender(subject), &q))
 	if err != nil {
 		return nil
 	}
 	return out
+}
+
+// sameLog compares the hash of the row that a gateway has come to with ours. A
+// ledger restored from an old backup and written to since has rows of the same
+// numbers, and only this tells them apart.
+func (f *Fleet) sameLog(ctx context.Context, id mintmark.GatewayID, q *bus.LeaseRequest) error {
+	f.mu.Lock()
+	m, head := f.members[id], f.current.Load().Seq
+	unknown := m != nil && q.Seq > 0 && q.Seq <= head && m.checked != q.Seq && !q.RowHash.IsZero()
+	f.mu.Unlock()
+	if !unknown {
+		return nil
+	}
+	rows, _, err := f.rowsAfter(ctx, q.Seq-1, 1)
+	if err != nil || len(rows) != 1 {
+		return fmt.Errorf("read row %d: %w", q.Seq, errors.Join(err, ledger.ErrNotFound))
+	}
+	same := rows[0].Hash() == q.RowHash
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if same {
+		m.checked = q.Seq
+	} else {
+		f.fallBehind(fmt.Errorf("%w: gateway %s has applied another row %d than this ledger holds: put the newest copy of the ledger in place", ErrBehind, id, q.Seq))
+	}
+	return nil
+}
+
+// fallBehind stops this process from leading, for good. Call with mu held.
+func (f *Fleet) fallBehind(err error) {
+	if f.behind == nil {
+		f.behind = err
+		f.cfg.Log.Error("refusing to lead", "error", err)
+	}
 }
 
 func (f *Fleet) renew(id mintmark.GatewayID, q *bus.LeaseRequest) bus.Lease {

@@ -146,7 +146,7 @@ func (f *Follower) renew(ctx context.Context, wait time.Duration, leaving bool) 
 	s := f.Current()
 	q := bus.LeaseRequest{
 		V: bus.Version, Gateway: f.cfg.Gateway, Boot: f.cfg.Boot, Term: s.Term, Epoch: s.Epoch, Seq: s.Seq,
-		Version: f.cfg.Version, Leaving: leaving,
+		Version: f.cfg.Version, Leaving: leaving, RowHash: s.RowHash,
 	}
 	for _, r := range s.Table.Routes() {
 		if r.Budget.IsStatic() && len(q.Static) < 100 {
