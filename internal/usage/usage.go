@@ -65,9 +65,9 @@ type cell struct {
 	first, last int64
 }
 
-// maxForeign bounds the foreign tokens reported between two flushes; those beyond
-// are reported when they are next verified.
-const maxForeign = 4096
+// maxForeign bounds the foreign tokens reported between two flushes; a quarter of
+// it asks for an early one.
+const maxForeign = 65_536
 
 // New returns a counter; it starts nothing.
 func New(c Config) *Counter {
@@ -183,16 +183,20 @@ func (c *Counter) Refuse(r bus.Refusal) {
 	c.refusals = append(c.refusals, r)
 }
 
-// Foreign reports a foreign token seen for the first time; false when there were
-// too many in this interval, and it should be reported again later.
-func (c *Counter) Foreign(t *mintmark.Token) bool {
+// Foreign reports a foreign token seen for the first time. Past the bound only
+// its counts, which name it, will tell of it.
+func (c *Counter) Foreign(t *mintmark.Token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.foreign) >= maxForeign {
-		return false
+	if len(c.foreign) < maxForeign {
+		c.foreign = append(c.foreign, *t)
 	}
-	c.foreign = append(c.foreign, *t)
-	return true
+	if len(c.foreign) >= maxForeign/4 {
+		select {
+		case c.full <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Flush moves everything counted since the last flush into b: Usage, Refusals,
