@@ -1,0 +1,115 @@
+package archtest
+
+// The layers, lowest first. A package may import those of lower layers; of its own
+// layer only along an arrow named below. Roles and engines stand side by side and
+// do not know each other.
+const (
+	words = iota
+	messages
+	formats
+	decisions
+	state
+	roles
+	engines
+	surfaces
+	command
+	tests
+)
+
+var layerNames = [...]string{"words", "api", "formats", "decisions", "state", "roles", "engines", "surfaces", "cmd", "tests"}
+
+// layers says where each package belongs. A package that is not here fails the
+// test: decide its layer when it is made. Packages of fakes ("fleettest") belong
+// where their contract does.
+var layers = map[string]int{
+	"": words,
+
+	"api": messages,
+
+	"internal/jose":   formats,
+	"internal/oauth":  formats,
+	"internal/handle": formats,
+
+	"internal/revocation": decisions,
+	"internal/epoch":      decisions,
+	"internal/admission":  decisions,
+	"internal/lifecycle":  decisions,
+	"internal/policy":     decisions,
+	"internal/rollout":    decisions,
+
+	"internal/ledger":     state,
+	"internal/auditlog":   state,
+	"internal/keyring":    state,
+	"internal/projection": state,
+	"internal/bus":        state,
+	"internal/telemetry":  state,
+	"internal/web":        state,
+	"internal/config":     state,
+	"internal/boottime":   state,
+
+	"internal/authority":  roles,
+	"internal/federation": roles,
+	"internal/verifier":   roles,
+	"internal/usage":      roles,
+	"internal/gateway":    roles,
+	"internal/upstream":   roles,
+	"internal/follower":   roles,
+	"internal/fleet":      roles,
+	"internal/recorder":   roles,
+	"internal/control":    roles,
+
+	"internal/sqlite":    engines,
+	"internal/storetest": engines,
+	"internal/jetstream": engines,
+	"internal/spool":     engines,
+
+	"internal/adminapi": surfaces,
+	"internal/extauthz": surfaces,
+	"internal/cli":      surfaces,
+	"internal/demo":     surfaces,
+
+	"cmd/mintmark": command,
+
+	"internal/archtest": tests,
+}
+
+// sameLayer names the arrows allowed within a layer.
+var sameLayer = map[string][]string{
+	"internal/oauth":      {"internal/jose"},
+	"internal/epoch":      {"internal/revocation"},
+	"internal/admission":  {"internal/epoch", "internal/revocation"},
+	"internal/policy":     {"internal/epoch"},
+	"internal/rollout":    {"internal/epoch", "internal/revocation", "internal/policy"},
+	"internal/ledger":     {"internal/auditlog"},
+	"internal/projection": {"internal/ledger", "internal/bus"},
+	"internal/gateway":    {"internal/upstream", "internal/verifier", "internal/usage", "internal/follower"},
+	"internal/control":    {"internal/fleet"},
+}
+
+// impure are the imports that pure layers (formats and decisions) do without:
+// they are handed what they need. net/netip and net/url are values, not I/O.
+var impure = []string{
+	"os", "os/exec", "os/signal", "net", "net/http", "net/http/httputil", "database/sql", "log", "log/slog",
+	"math/rand", "math/rand/v2", "crypto/rand", "syscall",
+}
+
+// clocks are the functions of package time that read a clock or wait.
+var clocks = map[string]bool{
+	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true,
+	"NewTimer": true, "NewTicker": true, "Tick": true,
+}
+
+// dataPlane decides from memory: it reaches none of outOfReach, even indirectly.
+var (
+	dataPlane = []string{
+		"internal/gateway", "internal/verifier", "internal/usage", "internal/follower", "internal/upstream", "internal/admission", "internal/extauthz",
+	}
+	outOfReach = []string{module + "/internal/ledger", module + "/internal/keyring", "database/sql"}
+)
+
+// Sizes beyond which a thing needs an entry in testdata/sizes.txt.
+const (
+	maxFile     = 400
+	maxFunction = 80
+	maxPackage  = 3000
+)
