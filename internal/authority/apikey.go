@@ -79,7 +79,7 @@ func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.To
 		if !q.Expires.IsZero() {
 			tok.Expires = q.Expires.Unix()
 		}
-		if err := a.mintable(v, &tok); err != nil {
+		if err := mintable(v, &tok); err != nil {
 			return ledger.Batch{}, fmt.Errorf("%w: %w", ErrRequest, err)
 		}
 		if out, err = a.opaque(tok, w); err != nil {

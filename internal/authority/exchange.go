@@ -71,7 +71,7 @@ func (a *Authority) grantExchange(ctx context.Context, req *tokenRequest) (*toke
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		if err := a.mintable(v, &m.token); err != nil {
+		if err := mintable(v, &m.token); err != nil {
 			return ledger.Batch{}, err
 		}
 		ans = a.answer(m)
@@ -122,7 +122,7 @@ func (a *Authority) grantAssertion(ctx context.Context, req *tokenRequest) (*tok
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		if err := a.mintable(v, &m.token); err != nil {
+		if err := mintable(v, &m.token); err != nil {
 			return ledger.Batch{}, err
 		}
 		ans = a.answer(m)

@@ -129,7 +129,7 @@ func (a *Authority) Reissue(ctx context.Context, q bus.ReissueRequest) bus.Reiss
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		if err := a.mintable(v, &m.token); err != nil {
+		if err := mintable(v, &m.token); err != nil {
 			return ledger.Batch{}, err
 		}
 		reply.Value, reply.Token = m.value, &m.token

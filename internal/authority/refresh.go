@@ -244,7 +244,7 @@ func (a *Authority) successor(ctx context.Context, v view, req *tokenRequest, ro
 	if err != nil {
 		return fail(err)
 	}
-	if err := a.mintable(v, &access.token); err != nil {
+	if err := mintable(v, &access.token); err != nil {
 		return fail(errGrant)
 	}
 	ans := a.answer(access)

@@ -93,7 +93,7 @@ func (a *Authority) grantClient(ctx context.Context, req *tokenRequest) (*tokenA
 		if err != nil {
 			return ledger.Batch{}, err
 		}
-		if err := a.mintable(v, &m.token); err != nil {
+		if err := mintable(v, &m.token); err != nil {
 			return ledger.Batch{}, err
 		}
 		ans = a.answer(m)
@@ -114,10 +114,10 @@ func (a *Authority) answer(m minted) *tokenAnswer {
 	}
 }
 
-// mintable reports whether a token about to be minted would stand: a subject,
-// client or key that is revoked without an upper bound gets nothing new.
-func (a *Authority) mintable(v view, t *mintmark.Token) error {
-	if code := v.standing(t, a.d.Now()); code != mintmark.CodeNone {
+// mintable reports whether a token may be minted: a subject, client or key that is
+// revoked without an upper bound gets nothing new.
+func mintable(v view, t *mintmark.Token) error {
+	if v.revoked(t) != mintmark.CodeNone {
 		return refuse("invalid_grant", "what was asked for is revoked")
 	}
 	return nil
@@ -176,7 +176,7 @@ func (a *Authority) openFamily(ctx context.Context, v view, is issue) (*tokenAns
 	if err != nil {
 		return fail(err)
 	}
-	if err := a.mintable(v, &access.token); err != nil {
+	if err := mintable(v, &access.token); err != nil {
 		return fail(err)
 	}
 	ans := a.answer(access)

@@ -56,16 +56,26 @@ func (v view) standing(t *mintmark.Token, now time.Time) mintmark.Code {
 // covered is standing but for time: a refresh token's predecessor is asked about
 // after its own end.
 func (v view) covered(t *mintmark.Token, now time.Time) mintmark.Code {
-	if fact := v.cur.Revoked.Find(t); fact != nil {
-		if fact.Action == mintmark.ActionSuspend {
-			return mintmark.CodeSuspended
-		}
-		return mintmark.CodeRevoked
+	if code := v.revoked(t); code != mintmark.CodeNone {
+		return code
 	}
 	if v.cur.Table.DisposeByArm(t, now.Unix()).Disposition == mintmark.Revoke {
 		return mintmark.CodeReleaseRetired
 	}
 	return mintmark.CodeNone
+}
+
+// revoked is what the revocations in force alone say: all that can be said of a
+// token about to be minted, whose release was chosen a moment ago.
+func (v view) revoked(t *mintmark.Token) mintmark.Code {
+	fact := v.cur.Revoked.Find(t)
+	switch {
+	case fact == nil:
+		return mintmark.CodeNone
+	case fact.Action == mintmark.ActionSuspend:
+		return mintmark.CodeSuspended
+	}
+	return mintmark.CodeRevoked
 }
 
 // standingRow is standing for a token that the ledger knows.
