@@ -62,26 +62,24 @@ type JoinToken struct {
 	Expires time.Time          `json:"expires"`
 }
 
-// JoinRequest is what a gateway presents to join: the one-time token as bearer
-// token, and its own public keys, whose private halves never leave it.
+// JoinRequest is what a gateway presents to join, with the one-time token as its
+// bearer token: its own public key, whose seed never leaves it.
 type JoinRequest struct {
+	V       int                `json:"v,omitempty"`
 	Gateway mintmark.GatewayID `json:"gateway"`
-	NKey    string             `json:"nkey"`          // public user NKEY
-	CSR     string             `json:"csr,omitempty"` // PEM
+	NKey    string             `json:"nkey"` // public user NKEY
 	Version string             `json:"version,omitempty"`
 }
 
 // JoinReply is what a gateway needs to begin.
 type JoinReply struct {
-	Gateway   mintmark.GatewayID `json:"gateway"`
-	Bus       []string           `json:"bus"`             // addresses
-	CA        string             `json:"ca,omitempty"`    // PEM
-	Certs     string             `json:"certs,omitempty"` // PEM
-	StateKey  string             `json:"state_key"`       // base64url Ed25519 public key
-	StateKeyI string             `json:"state_kid"`
-	Issuer    string             `json:"issuer"`
-	// Extra holds members of newer versions.
-	Extra json.RawMessage `json:"extra,omitempty"`
+	V       int                `json:"v"`
+	Gateway mintmark.GatewayID `json:"gateway"`
+	Bus     string             `json:"bus"` // address
+	CA      string             `json:"ca"`  // PEM
+	// StateKeys are the Ed25519 public keys of the state log, by key id.
+	StateKeys map[string][]byte `json:"state_keys"`
+	LeaseMS   int64             `json:"lease_ms"`
 }
 
 // File is one file of resources.

@@ -139,7 +139,8 @@ type Revocations struct {
 // APIKeyRequest asks for an API key.
 type APIKeyRequest struct {
 	Name     string            `json:"name"`
-	Owner    string            `json:"owner"` // subject it speaks for
+	Owner    string            `json:"owner"`         // whom to tell when something happens to it
+	Subject  string            `json:"sub,omitempty"` // whom it speaks for; empty: the client
 	Client   mintmark.ClientID `json:"client_id,omitempty"`
 	Scopes   []string          `json:"scopes"`
 	Audience []string          `json:"audience"`

@@ -1,0 +1,252 @@
+package adminapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/control"
+	"github.com/mintmark/mintmark/internal/policy"
+)
+
+func notSupported(what string) error {
+	return api.NewProblem(api.CodeNotSupported, "this control plane has no "+what, "")
+}
+
+func tokenRoutes() []Route {
+	return []Route{
+		row("listTokens", "GET", "/v1/tokens", anybody, "List tokens", func(s *Server, ctx context.Context, in *struct {
+			Selector string `query:"selector" maxLength:"4096" doc:"condition[,condition]…, such as client=web,release=shop/v2"`
+			State    string `query:"state" doc:"Names of states, or all; live ones when left out."`
+			Kind     string `query:"kind"`
+			After    string `query:"after" maxLength:"255"`
+			Limit    int    `query:"limit" minimum:"0" maximum:"1000"`
+		}) (*api.TokenPage, error) {
+			return s.cfg.Control.Tokens(ctx, api.TokenQuery{Selector: in.Selector, States: list(in.State), Kinds: list(in.Kind), After: mintmark.TokenID(in.After), Limit: in.Limit})
+		}),
+		row("getToken", "GET", "/v1/tokens/{id}", anybody, "Get a token", func(s *Server, ctx context.Context, in *byID) (*api.Token, error) {
+			return s.cfg.Control.Token(ctx, mintmark.TokenID(in.ID))
+		}),
+		row("traceToken", "GET", "/v1/tokens/{id}/trace", anybody, "Get a token's life", func(s *Server, ctx context.Context, in *byID) (*api.Trace, error) {
+			t, err := s.cfg.Control.Trace(ctx, mintmark.TokenID(in.ID))
+			if err == nil {
+				t.Events = shown(t.Events)
+			}
+			return t, err
+		}),
+		row("issueToken", "POST", "/v1/tokens", operators, "Issue a token for a client", func(s *Server, ctx context.Context, in *body[api.IssueRequest]) (*api.Issued, error) {
+			if s.cfg.Issuance == nil {
+				return nil, notSupported("issuance")
+			}
+			return s.cfg.Issuance.Issue(ctx, actorOf(ctx), in.Body)
+		}),
+		once("revoke", "/v1/revocations", guards, "Revoke or suspend tokens", func(s *Server, ctx context.Context, actor string, r api.RevokeRequest) (*api.RevokeAnswer, error) {
+			return s.cfg.Control.Revoke(ctx, actor, r)
+		}),
+		once("restore", "/v1/restores", guards, "End a suspension", func(s *Server, ctx context.Context, actor string, r api.RestoreRequest) (*api.RevokeAnswer, error) {
+			return s.cfg.Control.Restore(ctx, actor, r)
+		}),
+		row("listRevocations", "GET", "/v1/revocations", anybody, "List the revocations in force", func(s *Server, _ context.Context, in *page) (*api.Revocations, error) {
+			return s.cfg.Control.Revocations(mintmark.RevocationID(in.After), 500), nil
+		}),
+		row("listAPIKeys", "GET", "/v1/api-keys", anybody, "List API keys", func(s *Server, ctx context.Context, in *page) (*api.TokenPage, error) {
+			return s.cfg.Control.Tokens(ctx, api.TokenQuery{Kinds: []string{"apikey"}, States: []string{"all"}, After: mintmark.TokenID(in.After)})
+		}),
+		row("createAPIKey", "POST", "/v1/api-keys", operators, "Create an API key", func(s *Server, ctx context.Context, in *body[api.APIKeyRequest]) (*api.Issued, error) {
+			if s.cfg.Issuance == nil {
+				return nil, notSupported("issuance")
+			}
+			return s.cfg.Issuance.CreateAPIKey(ctx, actorOf(ctx), in.Body)
+		}),
+		row("rotateAPIKey", "POST", "/v1/api-keys/{id}:rotate", operators, "Replace an API key", func(s *Server, ctx context.Context, in *bodyByID[api.RotateRequest]) (*api.Issued, error) {
+			if s.cfg.Issuance == nil {
+				return nil, notSupported("issuance")
+			}
+			return s.cfg.Issuance.RotateAPIKey(ctx, actorOf(ctx), mintmark.TokenID(in.ID), in.Body)
+		}),
+	}
+}
+
+func list(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+func resourceRoutes() []Route {
+	return []Route{
+		once("applyResources", "/v1/resources:apply", operators, "Apply resources, all or none", func(s *Server, ctx context.Context, actor string, r api.ApplyRequest) (*api.ApplyAnswer, error) {
+			return s.cfg.Control.Apply(ctx, actor, r)
+		}),
+		row("diffResources", "POST", "/v1/resources:diff", anybody, "Say what applying would do", func(s *Server, ctx context.Context, in *body[api.ApplyRequest]) (*api.ApplyAnswer, error) {
+			in.Body.DryRun = true
+			return s.cfg.Control.Apply(ctx, actorOf(ctx), in.Body)
+		}),
+		row("exportResources", "GET", "/v1/resources", anybody, "Export all resources", func(s *Server, ctx context.Context, _ *none) (*api.Export, error) {
+			return s.cfg.Control.Export(ctx)
+		}),
+		row("getSchemas", "GET", "/v1/schemas", anybody, "Get the JSON Schema of all kinds", func(*Server, context.Context, *none) (*json.RawMessage, error) {
+			schema, err := policy.Schemas()
+			return raw(schema, err)
+		}),
+		row("getSchema", "GET", "/v1/schemas/{id}", anybody, "Get the JSON Schema of a kind", func(_ *Server, _ context.Context, in *byID) (*json.RawMessage, error) {
+			schema, err := policy.Schema(in.ID)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", control.ErrNotFound, err)
+			}
+			return raw(schema, nil)
+		}),
+	}
+}
+
+func raw(v any, err error) (*json.RawMessage, error) {
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(v)
+	return (*json.RawMessage)(&b), err
+}
+
+func accountRoutes() []Route {
+	return []Route{
+		row("listClients", "GET", "/v1/clients", anybody, "List OAuth clients", func(s *Server, ctx context.Context, _ *none) (*api.Clients, error) {
+			return s.cfg.Control.Clients(ctx)
+		}),
+		row("getClient", "GET", "/v1/clients/{id}", anybody, "Get an OAuth client", func(s *Server, ctx context.Context, in *byID) (*api.OAuthClient, error) {
+			all, err := s.cfg.Control.Clients(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range all.Clients {
+				if string(c.ID) == in.ID {
+					return &c, nil
+				}
+			}
+			return nil, fmt.Errorf("%w: there is no client %.80q", control.ErrNotFound, in.ID)
+		}),
+		row("createClient", "POST", "/v1/clients", operators, "Create an OAuth client", func(s *Server, ctx context.Context, in *body[api.OAuthClient]) (*api.ClientAnswer, error) {
+			if s.cfg.Accounts == nil {
+				return nil, notSupported("accounts")
+			}
+			return s.cfg.Accounts.CreateClient(ctx, actorOf(ctx), in.Body)
+		}),
+		row("rotateClientSecret", "POST", "/v1/clients/{id}:rotate-secret", operators, "Give a client a new secret", func(s *Server, ctx context.Context, in *bodyByID[api.RotateRequest]) (*api.ClientAnswer, error) {
+			if s.cfg.Accounts == nil {
+				return nil, notSupported("accounts")
+			}
+			return s.cfg.Accounts.RotateClientSecret(ctx, actorOf(ctx), mintmark.ClientID(in.ID), in.Body)
+		}),
+		row("disableClient", "POST", "/v1/clients/{id}:disable", guards, "Refuse a client everywhere and revoke its tokens", (*Server).disableClient),
+		row("listUsers", "GET", "/v1/users", anybody, "List local users", func(s *Server, ctx context.Context, _ *none) (*api.Users, error) {
+			return s.cfg.Control.Users(ctx)
+		}),
+		row("putUser", "POST", "/v1/users", admins, "Make a local user, or change its password", func(s *Server, ctx context.Context, in *body[api.UserRequest]) (*api.User, error) {
+			if s.cfg.Accounts == nil {
+				return nil, notSupported("accounts")
+			}
+			return s.cfg.Accounts.PutUser(ctx, actorOf(ctx), in.Body)
+		}),
+		row("listKeys", "GET", "/v1/keys", anybody, "List signing keys", func(s *Server, ctx context.Context, _ *none) (*api.Keys, error) {
+			if s.cfg.Keys == nil {
+				return nil, notSupported("signing keys")
+			}
+			return s.cfg.Keys.Keys(ctx)
+		}),
+		row("rotateKey", "POST", "/v1/keys:rotate", security, "Sign with a new key", func(s *Server, ctx context.Context, in *body[api.KeyRequest]) (*api.KeyAnswer, error) {
+			if s.cfg.Keys == nil {
+				return nil, notSupported("signing keys")
+			}
+			return s.cfg.Keys.RotateKey(ctx, actorOf(ctx), in.Body)
+		}),
+		row("retireKey", "POST", "/v1/keys/{id}:retire", security, "Take a key out of use", func(s *Server, ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
+			if s.cfg.Keys == nil {
+				return nil, notSupported("signing keys")
+			}
+			return s.cfg.Keys.RetireKey(ctx, actorOf(ctx), in.ID, in.Body)
+		}),
+		row("killKey", "POST", "/v1/keys/{id}:kill", security, "Refuse all that a key signed, at once and for good", func(s *Server, ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
+			if s.cfg.Keys == nil {
+				return nil, notSupported("signing keys")
+			}
+			if in.Body.Confirm != in.ID {
+				return nil, &control.ConfirmError{Text: in.ID}
+			}
+			return s.cfg.Keys.KillKey(ctx, actorOf(ctx), in.ID, in.Body)
+		}),
+	}
+}
+
+// disableClient turns the client off first: what it could still get in between is
+// revoked after.
+func (s *Server) disableClient(ctx context.Context, in *bodyByID[api.StepRequest]) (*api.ClientAnswer, error) {
+	if s.cfg.Accounts == nil {
+		return nil, notSupported("accounts")
+	}
+	actor := actorOf(ctx)
+	if err := s.cfg.Accounts.DisableClient(ctx, actor, mintmark.ClientID(in.ID)); err != nil {
+		return nil, err
+	}
+	reason := in.Body.Reason
+	if reason == "" {
+		reason = "client disabled"
+	}
+	sel := mintmark.Selector{Client: mintmark.ClientID(in.ID)}.String()
+	if _, err := s.cfg.Control.Revoke(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout}); err != nil {
+		return nil, err
+	}
+	all, err := s.cfg.Control.Clients(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all.Clients {
+		if string(c.ID) == in.ID {
+			return &api.ClientAnswer{Client: c}, nil
+		}
+	}
+	return &api.ClientAnswer{Client: api.OAuthClient{ID: mintmark.ClientID(in.ID), Disabled: true}}, nil
+}
+
+func fleetRoutes() []Route {
+	return []Route{
+		row("getStatus", "GET", "/v1/status", anybody, "Get control's state at a glance", func(s *Server, ctx context.Context, _ *none) (*api.Status, error) {
+			return s.cfg.Control.Status(ctx, s.cfg.Version)
+		}),
+		row("verify", "POST", "/v1/verify", operators, "Prove what can be proved while serving", func(s *Server, ctx context.Context, _ *none) (*api.Verification, error) {
+			if s.cfg.Checks == nil {
+				return nil, notSupported("online checks")
+			}
+			return s.cfg.Checks.Verify(ctx)
+		}),
+		row("listGateways", "GET", "/v1/gateways", anybody, "List gateways", func(s *Server, _ context.Context, _ *none) (*api.Gateways, error) {
+			return s.cfg.Control.Gateways(), nil
+		}),
+		row("inviteGateway", "POST", "/v1/join-tokens", admins, "Make a one-time join token", func(s *Server, ctx context.Context, in *body[api.JoinTokenRequest]) (*api.JoinToken, error) {
+			if s.cfg.Joining == nil {
+				return nil, notSupported("joining")
+			}
+			return s.cfg.Joining.Invite(ctx, actorOf(ctx), in.Body)
+		}),
+		row("join", "POST", "/v1/join", nobody, "Join as a gateway, with a one-time join token as bearer token", func(s *Server, ctx context.Context, in *struct {
+			Authorization string `header:"Authorization" maxLength:"512"`
+			Body          api.JoinRequest
+		}) (*api.JoinReply, error) {
+			token, ok := strings.CutPrefix(in.Authorization, "Bearer ")
+			if !ok || token == "" {
+				return nil, api.NewProblem(api.CodeUnauthorized, "a join token is wanted as bearer token", "ask for one: mintmark gateway invite")
+			}
+			if s.cfg.Joining == nil {
+				return nil, notSupported("joining")
+			}
+			return s.cfg.Joining.Join(ctx, mintmark.NewSecret(token), in.Body)
+		}),
+		{ID: "tailEvents", Method: "GET", Path: "/v1/events", Roles: anybody, Summary: "Follow events (server-sent events)", register: func(s *Server, op huma.Operation) {
+			huma.Register(s.api, op, s.events)
+		}},
+	}
+}
