@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 )
@@ -28,11 +29,9 @@ func Decode(s string) ([]byte, error) {
 
 // decodeInto decodes src into dst, which has room for it, and returns the length.
 func decodeInto(dst, src []byte) (int, error) {
-	for _, c := range src {
-		// encoding/base64 skips these two; a token with them is another spelling.
-		if c == '\n' || c == '\r' {
-			return 0, errBase64
-		}
+	// encoding/base64 skips these two; a token with them is another spelling.
+	if bytes.IndexByte(src, '\n') >= 0 || bytes.IndexByte(src, '\r') >= 0 {
+		return 0, errBase64
 	}
 	n, err := strict.Decode(dst, src)
 	if err != nil {

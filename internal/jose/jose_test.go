@@ -1,12 +1,14 @@
 package jose
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/asn1"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -334,6 +336,29 @@ func TestCodes(t *testing.T) {
 	} {
 		if got := Code(err); got != want {
 			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
+}
+
+// TestDER compares with encoding/asn1 over lengths and leading bytes.
+func TestDER(t *testing.T) {
+	for _, size := range []int{32, 48, 66} {
+		for zeros := range size {
+			for _, lead := range []byte{0x01, 0x7f, 0x80, 0xff} {
+				sig := make([]byte, 2*size)
+				for i := range sig {
+					sig[i] = byte(i*7 + 1)
+				}
+				clear(sig[:zeros])
+				sig[zeros], sig[size] = lead, lead^0x80
+				want, err := asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(sig[:size]), new(big.Int).SetBytes(sig[size:])})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := der(&new(buffers).der, sig); !bytes.Equal(got, want) {
+					t.Fatalf("size %d, %d zeros: %x, want %x", size, zeros, got, want)
+				}
+			}
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
-	"math/big"
 	"sync"
 )
 
@@ -141,6 +140,7 @@ func (k *Key) Verify(token []byte) (string, error) {
 type buffers struct {
 	sig    [maxRSABits / 8]byte
 	digest [sha512.Size]byte
+	der    [3 + 2*(2+1+66)]byte
 }
 
 var scratch = sync.Pool{New: func() any { return new(buffers) }}
@@ -194,11 +194,35 @@ func (k *Key) verify(b *buffers, signed, sig []byte) bool {
 		opts := rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
 		return rsa.VerifyPSS(k.rsa, k.alg.hash(), digest, sig, &opts) == nil
 	case ES256, ES384, ES512:
-		half := len(sig) / 2
-		r, s := new(big.Int).SetBytes(sig[:half]), new(big.Int).SetBytes(sig[half:])
-		return ecdsa.Verify(k.ec, digest, r, s)
+		return ecdsa.VerifyASN1(k.ec, digest, der(&b.der, sig))
 	}
 	return false
+}
+
+// der turns r and s side by side (RFC 7518 §3.4) into the ASN.1 that the standard
+// library verifies. Through big.Int it would be twenty allocations.
+func der(room *[3 + 2*(2+1+66)]byte, sig []byte) []byte {
+	half := len(sig) / 2
+	body := appendInteger(room[3:3], sig[:half])
+	body = appendInteger(body, sig[half:])
+	if len(body) < 0x80 {
+		room[1], room[2] = 0x30, byte(len(body))
+		return room[1 : 3+len(body)]
+	}
+	room[0], room[1], room[2] = 0x30, 0x81, byte(len(body))
+	return room[:3+len(body)]
+}
+
+// appendInteger appends a DER INTEGER: no needless zero bytes, one before a high
+// bit.
+func appendInteger(b, n []byte) []byte {
+	for len(n) > 1 && n[0] == 0 {
+		n = n[1:]
+	}
+	if n[0]&0x80 != 0 {
+		return append(append(b, 2, byte(len(n)+1), 0), n...)
+	}
+	return append(append(b, 2, byte(len(n))), n...)
 }
 
 func digestInto(room *[sha512.Size]byte, h crypto.Hash, b []byte) []byte {
