@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/mintmark/mintmark/internal/ledger"
 )
@@ -147,83 +146,51 @@ func (t *tx) stateRow(ctx context.Context, r *ledger.StateRow) error {
 	return nil
 }
 
-// usage folds a coalesced batch: three statements, whatever its size.
+// usage folds a coalesced batch.
 func (t *tx) usage(ctx context.Context, u *ledger.Usage) error {
 	if err := t.boot(ctx, u); err != nil {
 		return err
 	}
-	var b []byte
-	for i := range u.Tokens {
+	gateway := string(u.Gateway)
+	err := t.fold(ctx, usageTokens, len(u.Tokens), func(args []any, i int) []any {
 		r := &u.Tokens[i]
-		b = begin(b, i)
-		b = quote(b, string(r.Token))
-		b = number(b, int64(r.Uses), int64(r.Refused), r.First, r.Last)
-		b = append(b, ',')
-		b = append(quote(b, r.Route), ']')
-	}
-	if err := t.fold(ctx, wUsageTokens, b, string(u.Gateway)); err != nil {
+		return append(args, string(r.Token), int64(r.Uses), int64(r.Refused), r.First, r.Last, gateway, r.Route)
+	})
+	if err != nil {
 		return err
 	}
-	b = b[:0]
-	for i := range u.Routes {
+	err = t.fold(ctx, usageRoutes, len(u.Routes), func(args []any, i int) []any {
 		r := &u.Routes[i]
-		b = begin(b, i)
-		b = append(quote(b, string(r.Token)), ',')
-		b = append(quote(b, r.Route), ',')
-		b = append(quote(b, string(r.Served)), ',')
-		b = quote(b, string(r.Code))
-		b = append(number(b, int64(r.N), r.First, r.Last), ']')
-	}
-	if err := t.fold(ctx, wUsageRoutes, b); err != nil {
+		return append(args, string(r.Token), r.Route, string(r.Served), string(r.Code), int64(r.N), r.First, r.Last)
+	})
+	if err != nil {
 		return err
 	}
-	b = b[:0]
-	for i := range u.Hours {
+	return t.fold(ctx, usageHours, len(u.Hours), func(args []any, i int) []any {
 		r := &u.Hours[i]
-		b = begin(b, i)
-		b = append(strconv.AppendInt(b, r.Hour, 10), ',')
-		b = append(quote(b, string(r.Release)), ',')
-		b = append(quote(b, string(r.Served)), ',')
-		b = append(quote(b, r.Route), ',')
-		b = quote(b, string(r.Code))
-		b = append(number(b, int64(r.N)), ']')
-	}
-	return t.fold(ctx, wUsageHours, b)
+		return append(args, r.Hour, string(r.Release), string(r.Served), r.Route, string(r.Code), int64(r.N))
+	})
 }
 
-// fold runs a statement over a JSON array of arrays, unless it is empty.
-func (t *tx) fold(ctx context.Context, name string, rows []byte, args ...any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	_, err := t.exec(ctx, name, append([]any{string(append(rows, ']'))}, args...)...)
-	return err
-}
-
-// begin opens the i-th row.
-func begin(b []byte, i int) []byte {
-	if i == 0 {
-		return append(b, '[', '[')
-	}
-	return append(b, ',', '[')
-}
-
-func number(b []byte, values ...int64) []byte {
-	for _, v := range values {
-		b = strconv.AppendInt(append(b, ','), v, 10)
-	}
-	return b
-}
-
-// quote appends s as a JSON string; names are plain nearly always.
-func quote(b []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x7f {
-			q, _ := json.Marshal(s) // a string always marshals
-			return append(b, q...)
+// fold upserts n rows, whose values add appends to args: as many at a time as a
+// bulk takes, the rest one by one.
+func (t *tx) fold(ctx context.Context, b bulk, n int, add func(args []any, i int) []any) error {
+	args := make([]any, 0, bulkRows*b.columns)
+	for i := 0; i < n; {
+		name, rows := b.name, 1
+		if n-i >= bulkRows {
+			name, rows = b.name+bulkSuffix, bulkRows
 		}
+		args = args[:0]
+		for j := range rows {
+			args = add(args, i+j)
+		}
+		if _, err := t.exec(ctx, name, args...); err != nil {
+			return err
+		}
+		i += rows
 	}
-	return append(append(append(b, '"'), s...), '"')
+	return nil
 }
 
 func (t *tx) purge(ctx context.Context, p *ledger.Purge) error {

@@ -172,14 +172,15 @@ func (s *Store) Explain(ctx context.Context, name string) ([]string, error) {
 			return nil, fmt.Errorf("sqlite: no query %q", name)
 		}
 	}
-	args := make([]any, 22)
+	args := make([]any, 22+bulkRows*8)
 	for i := range args {
 		args[i] = 1
 	}
-	n := 0
-	for i := 1; i <= 22; i++ {
+	n := strings.Count(text, "?") // anonymous parameters
+	for i := 22; i > 0; i-- {
 		if strings.Contains(text, fmt.Sprintf("?%d", i)) {
 			n = i
+			break
 		}
 	}
 	rows, err := s.reads.QueryContext(ctx, "EXPLAIN QUERY PLAN "+text, args[:n]...)

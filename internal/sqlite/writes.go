@@ -1,5 +1,7 @@
 package sqlite
 
+import "strings"
+
 // Names of writing statements; they run in the one write transaction.
 const (
 	wEvent          = "write_event"
@@ -69,23 +71,48 @@ var writes = map[string]string{
 			row_hash = excluded.row_hash, term = excluded.term, edge = excluded.edge, signed = excluded.signed`,
 	wBoot: `INSERT INTO boots (gateway, boot, upto, above) VALUES (?1, ?2, ?3, ?4)
 		ON CONFLICT (gateway, boot) DO UPDATE SET upto = excluded.upto, above = excluded.above`,
-	// One statement for a whole batch: a call for each row would cost more than the
-	// row. "WHERE true" tells the parser that ON begins the conflict clause.
-	wUsageTokens: `INSERT INTO usage_tokens (token, uses, refused, first, last, gateway, route)
-		SELECT v.value ->> 0, v.value ->> 1, v.value ->> 2, v.value ->> 3, v.value ->> 4, ?2, v.value ->> 5 FROM json_each(?1) v WHERE true
-		ON CONFLICT (token) DO UPDATE SET uses = uses + excluded.uses, refused = refused + excluded.refused, first = min(first, excluded.first),
-			gateway = iif(excluded.last >= last, excluded.gateway, gateway), route = iif(excluded.last >= last, excluded.route, route),
-			last = max(last, excluded.last)`,
-	wUsageRoutes: `INSERT INTO usage_routes (token, route, served, code, n, first, last)
-		SELECT v.value ->> 0, v.value ->> 1, v.value ->> 2, v.value ->> 3, v.value ->> 4, v.value ->> 5, v.value ->> 6 FROM json_each(?1) v WHERE true
-		ON CONFLICT (token, route, served, code) DO UPDATE SET n = n + excluded.n, first = min(first, excluded.first), last = max(last, excluded.last)`,
-	wUsageHours: `INSERT INTO usage_hours (hour, release, served, route, code, n)
-		SELECT v.value ->> 0, v.value ->> 1, v.value ->> 2, v.value ->> 3, v.value ->> 4, v.value ->> 5 FROM json_each(?1) v WHERE true
-		ON CONFLICT (hour, release, served, route, code) DO UPDATE SET n = n + excluded.n`,
+	wUsageTokens: usageTokens.text(1),
+	wUsageRoutes: usageRoutes.text(1),
+	wUsageHours:  usageHours.text(1),
+
+	wUsageTokens + bulkSuffix: usageTokens.text(bulkRows),
+	wUsageRoutes + bulkSuffix: usageRoutes.text(bulkRows),
+	wUsageHours + bulkSuffix:  usageHours.text(bulkRows),
 	wPurgeDocuments: `DELETE FROM documents WHERE (kind, id) IN
 		(SELECT kind, id FROM documents WHERE expires < ?1 ORDER BY expires, kind, id LIMIT ?2)`,
 	wPurgeSealed: `DELETE FROM sealed WHERE family IN (SELECT family FROM sealed WHERE until < ?1 ORDER BY until, family LIMIT ?2)`,
 	wPurgeOnce:   `DELETE FROM once WHERE (space, key) IN (SELECT space, key FROM once WHERE expires < ?1 ORDER BY expires LIMIT ?2)`,
 	wPurgeRevoked: `DELETE FROM revocations WHERE id IN
 		(SELECT id FROM revocations WHERE forget > 0 AND forget < ?1 ORDER BY forget, id LIMIT ?2)`,
+}
+
+// A bulk is an upsert of many rows by one statement: a call for each row would
+// cost as much as the row.
+type bulk struct {
+	name          string
+	insert, onKey string
+	columns       int
+}
+
+// bulkRows is how many rows one statement of a bulk takes.
+const bulkRows = 64
+
+// bulkSuffix names the statement of that many rows.
+const bulkSuffix = "_64"
+
+var (
+	usageTokens = bulk{wUsageTokens, `INSERT INTO usage_tokens (token, uses, refused, first, last, gateway, route)`,
+		`ON CONFLICT (token) DO UPDATE SET uses = uses + excluded.uses, refused = refused + excluded.refused, first = min(first, excluded.first),
+			gateway = iif(excluded.last >= last, excluded.gateway, gateway), route = iif(excluded.last >= last, excluded.route, route),
+			last = max(last, excluded.last)`, 7}
+	usageRoutes = bulk{wUsageRoutes, `INSERT INTO usage_routes (token, route, served, code, n, first, last)`,
+		`ON CONFLICT (token, route, served, code) DO UPDATE SET n = n + excluded.n, first = min(first, excluded.first), last = max(last, excluded.last)`, 7}
+	usageHours = bulk{wUsageHours, `INSERT INTO usage_hours (hour, release, served, route, code, n)`,
+		`ON CONFLICT (hour, release, served, route, code) DO UPDATE SET n = n + excluded.n`, 6}
+)
+
+// text returns the statement for a number of rows.
+func (b bulk) text(rows int) string {
+	row := "(?" + strings.Repeat(", ?", b.columns-1) + ")"
+	return b.insert + " VALUES " + row + strings.Repeat(", "+row, rows-1) + " " + b.onKey
 }
