@@ -29,6 +29,8 @@ type Decider struct {
 	Proofs *Proofs
 	// Now is the wall clock.
 	Now func() time.Time
+	// Skew is how far clocks may differ when times of our own tokens are judged.
+	Skew time.Duration
 	// limits is nil when the caller limits nothing.
 	limits *limits
 }
@@ -109,7 +111,7 @@ func (dc *Decider) once(ctx context.Context, d *Decision, now time.Time, atHead 
 	d.version = snap.Revoked.Version()
 	d.req = admission.Request{
 		Snapshot: snap, Method: q.Method, Host: q.Host, Path: q.Path, Header: d.header,
-		Peer: q.Peer, X5T: q.X5T, Now: now,
+		Peer: q.Peer, X5T: q.X5T, Now: now, Skew: dc.Skew,
 	}
 	r := &d.req
 	r.Route = snap.Table.Match(q.Method, q.Host, q.Path, d.header)

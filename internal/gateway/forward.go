@@ -24,7 +24,9 @@ func (x *exchange) forward(ctx context.Context, pool *upstream.Pool, rv *routeVi
 	}
 	resp, err := pool.Do(&x.out, &x.opts)
 	if err != nil {
-		x.release(0)
+		if !errors.Is(err, errMoved) {
+			x.release(0)
+		}
 		x.clean = errors.Is(err, errRefused) || errors.Is(err, errMoved)
 		return x.failed(ctx, pool, err)
 	}

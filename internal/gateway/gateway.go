@@ -33,9 +33,15 @@ type Config struct {
 	Access *slog.Logger
 	// Metrics is where the gateway registers; nil registers nowhere.
 	Metrics prometheus.Registerer
+	// Skew is how far clocks may differ when times of our own tokens are judged;
+	// 0 is DefaultSkew, negative is none.
+	Skew time.Duration
 	// Realm names the protection space in challenges; "" is mintmark.
 	Realm string
 }
+
+// DefaultSkew is the allowed clock skew where none is configured.
+const DefaultSkew = 5 * time.Second
 
 // Gateway is an http.Handler that admits or refuses, and forwards.
 type Gateway struct {
@@ -47,7 +53,6 @@ type Gateway struct {
 	view     atomic.Pointer[view]
 	building sync.Mutex
 	pool     sync.Pool // *exchange
-	prefix   string
 }
 
 // New returns a gateway; it starts nothing.
@@ -64,8 +69,11 @@ func New(c Config) (*Gateway, error) {
 	if c.Realm == "" {
 		c.Realm = "mintmark"
 	}
+	if c.Skew == 0 {
+		c.Skew = DefaultSkew
+	}
 	g := &Gateway{cfg: c, reissues: newReissues(c.Reissuer)}
-	g.decider = Decider{State: c.State, Verifier: c.Verifier, Proofs: NewProofs(c.Once), Now: c.Now, limits: newLimits()}
+	g.decider = Decider{State: c.State, Verifier: c.Verifier, Proofs: NewProofs(c.Once), Now: c.Now, Skew: max(c.Skew, 0), limits: newLimits()}
 	g.metrics = newMetrics(c.Metrics, func() float64 { return float64(g.streams.open()) })
 	g.pool.New = func() any { return newExchange(g) }
 	return g, nil

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
-	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/oauth"
 )
 
@@ -73,11 +72,11 @@ func (p *Proofs) use(ctx context.Context, proof oauth.Proof, now time.Time) mint
 	}
 	ctx, cancel := context.WithTimeout(ctx, onceWait)
 	defer cancel()
-	r, err := p.once.Once(ctx, bus.OnceRequest{V: 1, Space: "dpop", Key: key, Expires: proof.Expires})
+	used, err := p.once.Once(ctx, "dpop", key, time.Unix(proof.Expires, 0))
 	switch {
-	case err != nil || r.Error != "":
+	case err != nil:
 		return mintmark.CodeStateUnknown
-	case r.Used:
+	case used:
 		return mintmark.CodeBinding
 	}
 	return mintmark.CodeNone

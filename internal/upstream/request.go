@@ -86,7 +86,8 @@ func fieldValue(s string) bool {
 // upload sends a request's body while the answer is awaited: a server may answer
 // before it has read all.
 type upload struct {
-	ok atomic.Bool // the whole body was sent
+	done chan struct{} // closed when the goroutine has ended
+	ok   atomic.Bool   // the whole body was sent
 	// broken is the client's failure; set before the connection is closed for it,
 	// so that whoever sees that knows why.
 	broken atomic.Pointer[error]
@@ -95,8 +96,9 @@ type upload struct {
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 func startUpload(w *wire, req *http.Request, timeout time.Duration) *upload {
-	u := &upload{}
+	u := &upload{done: make(chan struct{})}
 	go func() {
+		defer close(u.done)
 		var err error
 		if req.ContentLength >= 0 {
 			err = u.sized(w, req.Body, req.ContentLength, timeout)
@@ -128,8 +130,21 @@ func (u *upload) failure() error {
 	return nil
 }
 
-// sent reports whether the whole body has left, or there was none.
-func (u *upload) sent() bool { return u == nil || u.ok.Load() }
+// sent reports whether the whole body has left, or there was none. A server's
+// answer may be here before the last write has returned: that is waited for,
+// briefly.
+func (u *upload) sent() bool {
+	if u == nil || u.ok.Load() {
+		return true
+	}
+	t := time.NewTimer(2 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-u.done:
+	case <-t.C:
+	}
+	return u.ok.Load()
+}
 
 func (u *upload) sized(w *wire, body io.Reader, left int64, timeout time.Duration) error {
 	bp := buffers.Get().(*[]byte)

@@ -85,6 +85,9 @@ func parseStatus(line string, resp *http.Response) error {
 func frame(resp *http.Response, method string) error {
 	h := resp.Header
 	for name, values := range h {
+		if !fieldName(name) {
+			return fmt.Errorf("%w: field name %.40q", ErrResponse, name)
+		}
 		for _, v := range values {
 			if !fieldValue(v) {
 				return fmt.Errorf("%w: control character in field %.40q", ErrResponse, name)
@@ -128,6 +131,16 @@ func frame(resp *http.Response, method string) error {
 		resp.Close = true // delimited by close
 	}
 	return nil
+}
+
+// fieldName reports whether s is a token (RFC 9110 §5.1).
+func fieldName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 func hasBody(code int, method string) bool {
