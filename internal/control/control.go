@@ -131,6 +131,8 @@ type Config struct {
 	// Spread is how long the turns of a reissue are spread, Grace how long tokens
 	// that nothing can read go on; 0 are 60s and 0.
 	Spread, Grace time.Duration
+	// StateKeys are the public keys that verify receipts, base64url by key id.
+	StateKeys map[string]string
 	// Log takes what an operator should see; nil discards.
 	Log *slog.Logger
 }

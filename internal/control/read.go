@@ -316,7 +316,7 @@ func (c *Control) Users(ctx context.Context) (*api.Users, error) {
 // Status returns control's state at a glance.
 func (c *Control) Status(ctx context.Context, version string) (*api.Status, error) {
 	s := c.cfg.State.Current()
-	out := &api.Status{Version: version, Issuer: s.Table.Authority(), Term: s.Term, Epoch: s.Epoch, Seq: s.Seq, Revoked: s.Revoked.Len(), Now: c.cfg.Now().UTC()}
+	out := &api.Status{Version: version, Issuer: s.Table.Authority(), Term: s.Term, Epoch: s.Epoch, Seq: s.Seq, Revoked: s.Revoked.Len(), Now: c.cfg.Now().UTC(), StateKeys: c.cfg.StateKeys}
 	if settled := c.cfg.State.Settled(); settled != nil {
 		out.Settled = settled.Epoch
 	}

@@ -1,0 +1,231 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/authority"
+	"github.com/mintmark/mintmark/internal/ledger"
+)
+
+// Authority lets our own authority tell who is asking, and do what concerns keys
+// and accounts.
+type Authority struct {
+	A *authority.Authority
+	// CountLive counts live tokens, for keys.
+	CountLive func(ctx context.Context, sel mintmark.Selector) (int64, error)
+}
+
+// Authenticate implements Authenticator: an access token of ours for the admin
+// audience, with its proof if it is bound.
+func (a Authority) Authenticate(w http.ResponseWriter, r *http.Request) (Caller, bool) {
+	t, err := a.A.Present(w, r, a.A.AdminAudience())
+	if err != nil {
+		a.A.Challenge(w, r, err)
+		return Caller{}, false
+	}
+	return CallerOf(t), true
+}
+
+// CallerOf reads a token's scopes as roles.
+func CallerOf(t *mintmark.Token) Caller {
+	c := Caller{Actor: "client:" + string(t.Client)}
+	if t.Subject != "" && t.Subject != string(t.Client) {
+		c.Actor = "user:" + t.Subject
+	}
+	for _, scope := range t.Scopes {
+		for _, role := range Roles() {
+			if scope == "admin:"+string(role) {
+				c.Roles = append(c.Roles, role)
+			}
+		}
+	}
+	return c
+}
+
+func refused(err error) error {
+	switch {
+	case errors.Is(err, authority.ErrRequest):
+		return api.NewProblem(api.CodeInvalid, err.Error(), "")
+	case errors.Is(err, authority.ErrInUse):
+		return api.NewProblem(api.CodePrecondition, err.Error(), "wait until they have expired, or force it")
+	case errors.Is(err, authority.ErrNotReady), errors.Is(err, authority.ErrNoKey):
+		return api.NewProblem(api.CodeUnavailable, err.Error(), "apply resources first, or wait for the gateways")
+	}
+	return err
+}
+
+// Issue implements Issuance; tokens for clients come from the token endpoint.
+func (a Authority) Issue(context.Context, string, api.IssueRequest) (*api.Issued, error) {
+	return nil, api.NewProblem(api.CodeNotSupported, "tokens are issued by the token endpoint", "use the client's own credentials there, or create an API key")
+}
+
+// CreateAPIKey implements Issuance.
+func (a Authority) CreateAPIKey(ctx context.Context, actor string, r api.APIKeyRequest) (*api.Issued, error) {
+	if len(r.Audience) > 1 {
+		return nil, api.NewProblem(api.CodeInvalid, "an API key has one audience", "create one key for each")
+	}
+	q := authority.APIKeyRequest{Name: r.Name, Owner: r.Owner, Client: r.Client, Subject: r.Subject, Scopes: r.Scopes, Expires: r.Expires, Actor: actor}
+	if len(r.Audience) == 1 {
+		q.Audience = r.Audience[0]
+	}
+	k, err := a.A.CreateAPIKey(ctx, q)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return issued(k, r.Name, r.Owner), nil
+}
+
+func issued(k authority.APIKey, name, owner string) *api.Issued {
+	t := k.Token
+	return &api.Issued{Value: k.Value.Reveal(), Token: api.Token{
+		ID: t.ID, Kind: t.Kind, State: mintmark.StateIssued, Issuer: t.Issuer, Subject: t.Subject, Client: t.Client, Scopes: t.Scopes,
+		Audience: t.Audience, Mark: t.Mark, IssuedAt: t.IssuedAt, Expires: t.Expires, Name: name, Owner: owner,
+	}}
+}
+
+// RotateAPIKey implements Issuance.
+func (a Authority) RotateAPIKey(ctx context.Context, actor string, id mintmark.TokenID, r api.RotateRequest) (*api.Issued, error) {
+	overlap, err := parseOverlap(r.Overlap)
+	if err != nil {
+		return nil, err
+	}
+	k, err := a.A.RotateAPIKey(ctx, id, overlap, actor)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return issued(k, "", ""), nil
+}
+
+func parseOverlap(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > 90*24*time.Hour {
+		return 0, api.NewProblem(api.CodeInvalid, fmt.Sprintf("overlap %.40q is not a duration up to 90 days", s), "write one like 24h")
+	}
+	return d, nil
+}
+
+// Keys implements SigningKeys.
+func (a Authority) Keys(ctx context.Context) (*api.Keys, error) {
+	list, err := a.A.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Keys{Keys: make([]api.Key, 0, len(list))}
+	for _, k := range list {
+		key := keyOf(k)
+		if key.Tokens, err = a.CountLive(ctx, mintmark.Selector{Key: k.ID}); err != nil {
+			return nil, fmt.Errorf("count tokens of key %s: %w", k.ID, err)
+		}
+		out.Keys = append(out.Keys, key)
+	}
+	return out, nil
+}
+
+func keyOf(k authority.SigningKey) api.Key {
+	return api.Key{ID: k.ID, Alg: k.Alg, State: k.State, Created: time.Unix(k.Created, 0).UTC()}
+}
+
+// RotateKey implements SigningKeys.
+func (a Authority) RotateKey(ctx context.Context, actor string, r api.KeyRequest) (*api.KeyAnswer, error) {
+	k, err := a.A.Rotate(ctx, r.Alg, actor, r.Reason)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return &api.KeyAnswer{Key: keyOf(k)}, nil
+}
+
+// RetireKey implements SigningKeys.
+func (a Authority) RetireKey(ctx context.Context, actor, kid string, r api.KeyRequest) (*api.KeyAnswer, error) {
+	if err := a.A.Retire(ctx, kid, actor, r.Reason, r.Force); err != nil {
+		return nil, refused(err)
+	}
+	return a.key(ctx, kid)
+}
+
+// KillKey implements SigningKeys.
+func (a Authority) KillKey(ctx context.Context, actor, kid string, r api.KeyRequest) (*api.KeyAnswer, error) {
+	if err := a.A.Kill(ctx, kid, actor, r.Reason); err != nil {
+		return nil, refused(err)
+	}
+	return a.key(ctx, kid)
+}
+
+func (a Authority) key(ctx context.Context, kid string) (*api.KeyAnswer, error) {
+	list, err := a.A.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range list {
+		if k.ID == kid {
+			return &api.KeyAnswer{Key: keyOf(k)}, nil
+		}
+	}
+	return nil, fmt.Errorf("key %.80q: %w", kid, ledger.ErrNotFound)
+}
+
+// CreateClient implements Accounts.
+func (a Authority) CreateClient(ctx context.Context, actor string, r api.OAuthClient) (*api.ClientAnswer, error) {
+	c := authority.Client{
+		ID: r.ID, Name: r.Name, AuthMethod: r.Auth, GrantTypes: r.Grants, RedirectURIs: r.RedirectURIs, Scopes: r.Scopes,
+		Audiences: r.Audience, Disabled: r.Disabled,
+	}
+	out := &api.ClientAnswer{Client: r}
+	if c.AuthMethod == authority.AuthBasic || c.AuthMethod == authority.AuthPost {
+		secret, entry, err := a.A.NewClientSecret()
+		if err != nil {
+			return nil, err
+		}
+		c.Secrets, out.Secret = []authority.ClientSecret{entry}, secret.Reveal()
+	}
+	if err := a.A.PutClient(ctx, c, actor); err != nil {
+		return nil, refused(err)
+	}
+	return out, nil
+}
+
+// RotateClientSecret implements Accounts.
+func (a Authority) RotateClientSecret(ctx context.Context, actor string, id mintmark.ClientID, r api.RotateRequest) (*api.ClientAnswer, error) {
+	overlap, err := parseOverlap(r.Overlap)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := a.A.RotateClientSecret(ctx, id, overlap, actor)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return &api.ClientAnswer{Client: api.OAuthClient{ID: id}, Secret: secret.Reveal()}, nil
+}
+
+// DisableClient implements Accounts.
+func (a Authority) DisableClient(ctx context.Context, actor string, id mintmark.ClientID) error {
+	return refused(a.A.SetClientDisabled(ctx, id, true, actor))
+}
+
+// PutUser implements Accounts.
+func (a Authority) PutUser(ctx context.Context, actor string, r api.UserRequest) (*api.User, error) {
+	name := strings.TrimSpace(r.Name)
+	if r.Password == "" {
+		return nil, api.NewProblem(api.CodeInvalid, "a password is wanted", "accounts without one are declared: kind: User")
+	}
+	if err := a.A.SetPassword(ctx, name, mintmark.NewSecret(r.Password), true, actor); err != nil {
+		return nil, refused(err)
+	}
+	return &api.User{Name: name}, nil
+}
+
+var (
+	_ Authenticator = Authority{}
+	_ Issuance      = Authority{}
+	_ SigningKeys   = Authority{}
+	_ Accounts      = Authority{}
+)
