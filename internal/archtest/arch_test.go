@@ -147,9 +147,15 @@ func label(name string) string {
 // The rule itself can fail: a wrong arrow of each kind is refused.
 func TestRuleRefuses(t *testing.T) {
 	for _, arrow := range [][2]string{
-		{"", "api"}, {"api", "internal/jose"}, {"internal/jose", "internal/handle"}, {"internal/revocation", "internal/epoch"},
-		{"internal/gateway", "internal/sqlite"}, {"internal/sqlite", "internal/fleet"}, {"internal/gateway", "internal/control"},
-		{"internal/control", "internal/adminapi"}, {"internal/nowhere", ""},
+		{"", "api"},
+		{"api", "internal/jose"},
+		{"internal/jose", "internal/handle"},
+		{"internal/revocation", "internal/epoch"},
+		{"internal/gateway", "internal/sqlite"},
+		{"internal/sqlite", "internal/fleet"},
+		{"internal/gateway", "internal/control"},
+		{"internal/control", "internal/adminapi"},
+		{"internal/nowhere", ""},
 	} {
 		if mayImport(arrow[0], arrow[1]) == nil {
 			t.Errorf("%s -> %s is allowed", arrow[0], arrow[1])

@@ -107,8 +107,10 @@ func (a *app) gatewayCmd() *cobra.Command {
 			if err != nil {
 				return result{}, err
 			}
-			return result{value: t, table: pairs("gateway", string(t.Gateway), "expires", at(t.Expires)),
-				notes: []string{"", "shown once, good once:", t.Value, "use it with: MINTMARK_JOIN=… mintmark gateway run"}}, nil
+			return result{
+				value: t, table: pairs("gateway", string(t.Gateway), "expires", at(t.Expires)),
+				notes: []string{"", "shown once, good once:", t.Value, "use it with: MINTMARK_JOIN=… mintmark gateway run"},
+			}, nil
 		},
 	})
 	return noun("gateway", "Gateways", run, list, check, join)
@@ -117,8 +119,10 @@ func (a *app) gatewayCmd() *cobra.Command {
 func gatewayTable(gs *api.Gateways) table {
 	t := table{head: []string{"GATEWAY", "STATE", "EPOCH", "SEQ", "BEHIND", "LEASE", "LAST SEEN", "VERSION", "STATIC ROUTES"}, wide: 7}
 	for _, g := range gs.Gateways {
-		t.rows = append(t.rows, []string{string(g.ID), g.State, num(g.Epoch), num(g.Seq), num(gs.Head - min(g.Seq, gs.Head)),
-			(time.Duration(g.LeaseMS) * time.Millisecond).String(), at(g.LastSeen), g.Version, join(g.Static)})
+		t.rows = append(t.rows, []string{
+			string(g.ID), g.State, num(g.Epoch), num(g.Seq), num(gs.Head - min(g.Seq, gs.Head)),
+			(time.Duration(g.LeaseMS) * time.Millisecond).String(), at(g.LastSeen), g.Version, join(g.Static),
+		})
 	}
 	return t
 }

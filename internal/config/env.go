@@ -9,7 +9,7 @@ import (
 // overrides of the file.
 var notOurs = map[string]bool{
 	"SERVER": true, "TOKEN": true, "CONTEXT": true, "OUTPUT": true, "CONFIG": true,
-	"PEPPER": true, "KEK": true, "JOIN": true, "NO_COLOR": true, "TEST": true,
+	"PEPPER": true, "KEK": true, "JOIN": true,
 }
 
 // applyEnv overrides scalars from MINTMARK_<PATH>. A variable that names no
