@@ -31,9 +31,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
-	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
-	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/web"
 )
 
@@ -57,6 +55,7 @@ const (
 var (
 	// ErrUnavailable: the issuer gave no usable answer: the state is unknown.
 	ErrUnavailable = errors.New("federation: issuer gave no usable answer")
+	errEnded       = fmt.Errorf("%w: shutting down", ErrUnavailable)
 	// ErrUnknownIssuer: no issuer of that name is configured.
 	ErrUnknownIssuer = errors.New("federation: unknown issuer")
 )
@@ -110,7 +109,11 @@ type Federation struct {
 	answers answers
 	changed chan struct{} // the set of issuers or a key has changed; capacity 1
 
+	stop    context.CancelFunc // ends life
+	life    context.Context    // of fetches and questions that outlive their caller; owned by Run
+	work    sync.WaitGroup     // those
 	mu      sync.Mutex
+	ended   bool               // Run is over: no more work; guarded by mu
 	sources map[string]*source // by name; guarded by mu
 	order   []string           // names in configured order; guarded by mu
 
@@ -121,7 +124,34 @@ type Federation struct {
 
 // New returns a Federation without issuers.
 func New(c Config) *Federation {
-	return &Federation{c: c, changed: make(chan struct{}, 1), sources: map[string]*source{}, answers: newAnswers()}
+	life, stop := context.WithCancel(context.Background())
+	return &Federation{c: c, changed: make(chan struct{}, 1), sources: map[string]*source{}, answers: newAnswers(), life: life, stop: stop}
+}
+
+// spawn runs work that may outlive its caller's context, because others wait for
+// its result as well: bounded by fetchTime and by Run. False when Run is over.
+func (f *Federation) spawn(ctx context.Context, work func(ctx context.Context)) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return false
+	}
+	f.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTime)
+		defer cancel()
+		defer context.AfterFunc(f.life, cancel)()
+		work(ctx)
+	})
+	return true
+}
+
+// end stops what was spawned and waits for it.
+func (f *Federation) end() {
+	f.mu.Lock()
+	f.ended = true
+	f.mu.Unlock()
+	f.stop()
+	f.work.Wait()
 }
 
 // Set replaces the issuers. Keys that were fetched survive where issuer and
@@ -213,6 +243,7 @@ func (f *Federation) Part() epoch.Issuers {
 func (f *Federation) Run(ctx context.Context) error {
 	var fetches sync.WaitGroup
 	defer fetches.Wait()
+	defer f.end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -279,98 +310,4 @@ func sameIssuers(a, b epoch.Issuers) bool {
 		_, hy, errY := epoch.Encode(epoch.Issuers{Issuers: []epoch.Issuer{y}})
 		return errX == nil && errY == nil && hx == hy
 	})
-}
-
-// RefreshKeys answers a gateway that met an unknown kid: once the answer's AsOf
-// is applied and the key is still missing, the token may be refused.
-func (f *Federation) RefreshKeys(ctx context.Context, q bus.KeyRequest) bus.KeyReply {
-	if err := f.Refresh(ctx, q.Issuer, q.KeyID); err != nil {
-		return bus.KeyReply{V: q.V, AsOf: f.c.Head(), Error: "the issuer's keys could not be refreshed"}
-	}
-	return bus.KeyReply{V: q.V, AsOf: f.c.Head()}
-}
-
-// Refresh makes sure that an unknown kid is unknown to the issuer as well: it
-// fetches the keys, unless that was done within the Cooldown or the kid is known
-// to be missing, and publishes a change. Calls for one issuer are collapsed.
-func (f *Federation) Refresh(ctx context.Context, name, kid string) error {
-	s := f.source(name)
-	if s == nil {
-		return ErrUnknownIssuer
-	}
-	call, err := s.want(f.c.Now(), kid)
-	if err != nil {
-		return err
-	}
-	if call == nil {
-		// Nothing to fetch; but what was fetched may not be published yet.
-		return f.publish(ctx)
-	}
-	if call.mine {
-		go func() {
-			// The fetch outlives a caller that gives up: others wait for it.
-			fetching, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTime)
-			defer cancel()
-			call.err = f.load(fetching, s)
-			s.finish(call.flight)
-		}()
-	}
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case <-call.done:
-	}
-	if call.err != nil {
-		return call.err
-	}
-	s.missed(f.c.Now(), kid)
-	return f.publish(ctx)
-}
-
-// fetch is Run's way in: collapsed with Refresh's.
-func (f *Federation) fetch(ctx context.Context, s *source) error {
-	flight := s.begin(f.c.Now())
-	if flight == nil {
-		return nil
-	}
-	fetching, cancel := context.WithTimeout(ctx, fetchTime)
-	defer cancel()
-	flight.err = f.load(fetching, s)
-	s.finish(flight)
-	f.signal()
-	return flight.err
-}
-
-// load fetches and takes over an issuer's keys.
-func (f *Federation) load(ctx context.Context, s *source) error {
-	keys, ttl, err := f.download(ctx, &s.issuer)
-	now := f.c.Now()
-	if err == nil {
-		err = s.take(now, keys, ttl)
-	}
-	if err != nil {
-		s.failed(now)
-		if ctx.Err() == nil || !errors.Is(ctx.Err(), context.Canceled) {
-			f.c.Log.WarnContext(ctx, "keys of an issuer were not refreshed; the last good ones stay", "issuer", s.issuer.Part.Name, "error", err)
-		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
-}
-
-func epochKeys(set jose.Set, algs []string) []epoch.Key {
-	var keys []epoch.Key
-	for _, k := range set.Keys {
-		if k.ID() == "" || len(algs) > 0 && !slices.Contains(algs, k.Alg().String()) {
-			continue
-		}
-		keys = append(keys, epoch.Key{ID: k.ID(), Alg: k.Alg().String(), JWK: k.JWK(), State: "active"})
-	}
-	slices.SortFunc(keys, func(a, b epoch.Key) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
-	return keys
 }

@@ -55,6 +55,8 @@ func (w *world) publish(_ context.Context, part epoch.Issuers) (uint64, error) {
 
 func (w *world) count(path string) int { w.mu.Lock(); defer w.mu.Unlock(); return w.calls[path] }
 
+func (w *world) publications() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.published) }
+
 func (w *world) last() []epoch.Key {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +128,7 @@ func TestRotation(t *testing.T) {
 		f := start(t, w, discovered(), epoch.Issuers{})
 		synctest.Wait()
 		if got := w.last(); len(got) != 1 || got[0].ID != "a" || got[0].Alg != "ES256" {
-			t.Fatalf("published %+v", w.published)
+			t.Fatalf("published %+v", got)
 		}
 		// A new kid within the cooldown is not asked for; after it, once.
 		w.serve(set(a, b))
@@ -141,14 +143,14 @@ func TestRotation(t *testing.T) {
 			t.Errorf("published %+v after %d fetches", got, w.count("/keys"))
 		}
 		// Confirmed by the timer, unchanged: no new epoch for hours, and then one.
-		before := len(w.published)
+		before := w.publications()
 		time.Sleep(5 * time.Hour)
-		if len(w.published) != before || w.count("/keys") < 25 {
-			t.Errorf("%d publications, %d fetches", len(w.published)-before, w.count("/keys"))
+		if w.publications() != before || w.count("/keys") < 25 {
+			t.Errorf("%d publications, %d fetches", w.publications()-before, w.count("/keys"))
 		}
 		time.Sleep(2 * time.Hour)
-		if len(w.published) != before+1 {
-			t.Errorf("age was confirmed %d times", len(w.published)-before)
+		if w.publications() != before+1 {
+			t.Errorf("age was confirmed %d times", w.publications()-before)
 		}
 	})
 }
@@ -219,12 +221,12 @@ func bad(t *testing.T, a *jose.Key, spoil func(w *world)) {
 		w.serve(set(a))
 		f := start(t, w, discovered(), epoch.Issuers{})
 		synctest.Wait()
-		fetched, published := f.Part().Issuers[0].Fetched, len(w.published)
+		fetched, published := f.Part().Issuers[0].Fetched, w.publications()
 		spoil(w)
 		time.Sleep(time.Hour)
 		part := f.Part().Issuers[0]
-		if len(part.Keys) != 1 || string(part.Keys[0].JWK) != string(a.JWK()) || part.Fetched >= fetched+3600 || len(w.published) != published {
-			t.Errorf("keys %s, %d publications", part.Keys[0].JWK, len(w.published)-published)
+		if len(part.Keys) != 1 || string(part.Keys[0].JWK) != string(a.JWK()) || part.Fetched >= fetched+3600 || w.publications() != published {
+			t.Errorf("keys %s, %d publications", part.Keys[0].JWK, w.publications()-published)
 		}
 		// A gateway that asks is told that nothing is known, not that the kid is unknown.
 		if r := f.RefreshKeys(t.Context(), bus.KeyRequest{V: 1, Issuer: "idp", KeyID: "z"}); r.Error == "" {
@@ -265,8 +267,8 @@ func TestRestartKeepsKeys(t *testing.T) {
 		w.fail(func(*http.Request) (int, string, error) { return 0, "", errors.New("down") })
 		f := start(t, w, discovered(), last)
 		synctest.Wait()
-		if len(f.Part().Issuers[0].Keys) != 1 || len(w.published) != 0 {
-			t.Errorf("%+v, published %d", f.Part(), len(w.published))
+		if len(f.Part().Issuers[0].Keys) != 1 || w.publications() != 0 {
+			t.Errorf("%+v, published %d", f.Part(), w.publications())
 		}
 		// The same again keeps what is known and is not told again.
 		if err := f.Set([]Issuer{discovered()}, epoch.Issuers{}); err != nil || len(f.Part().Issuers[0].Keys) != 1 {
@@ -369,6 +371,44 @@ func TestIntrospection(t *testing.T) {
 			t.Errorf("a caller in a hurry: %v", err)
 		}
 		time.Sleep(fetchTime)
+	})
+}
+
+func TestShutdownLeavesNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{calls: map[string]int{}}
+		w.fail(func(r *http.Request) (int, string, error) { <-r.Context().Done(); return 0, "", r.Context().Err() })
+		both := discovered()
+		both.Introspection = opaque().Introspection
+		f := New(Config{Egress: w, Publish: w.publish, Head: func() uint64 { return 0 }, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		if err := f.Set([]Issuer{both}, epoch.Issuers{}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { _ = f.Run(ctx) })
+		began := time.Now()
+		for range 3 {
+			all.Go(func() {
+				if _, _, err := f.Introspect(t.Context(), "idp", "op_1"); !errors.Is(err, ErrUnavailable) {
+					t.Error(err)
+				}
+			})
+			all.Go(func() {
+				if err := f.Refresh(t.Context(), "idp", "k"); !errors.Is(err, ErrUnavailable) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		if time.Since(began) > 0 {
+			t.Errorf("shutdown took %v", time.Since(began))
+		}
+		if _, _, err := f.Introspect(t.Context(), "idp", "op_2"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("after the end: %v", err)
+		}
 	})
 }
 

@@ -78,13 +78,14 @@ func (f *Federation) Introspect(ctx context.Context, issuer, value string) (*min
 	if q == nil {
 		q = &question{done: make(chan struct{})}
 		a.asked[digest] = q
-		go func() {
-			// Others may wait for this answer after the first caller has left.
-			asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTime)
-			defer cancel()
-			q.answer, q.err = f.ask(asking, &s.issuer, value)
+		if !f.spawn(ctx, func(ctx context.Context) {
+			q.answer, q.err = f.ask(ctx, &s.issuer, value)
 			a.settle(digest, q, f.c.Now())
-		}()
+		}) {
+			delete(a.asked, digest)
+			a.mu.Unlock()
+			return nil, mintmark.CodeStateUnknown, errEnded
+		}
 	}
 	a.mu.Unlock()
 	select {
