@@ -19,6 +19,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/authority"
 	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/handle"
 )
 
@@ -505,5 +506,40 @@ func TestKeyLife(t *testing.T) {
 	must(t, w.auth.Kill(t.Context(), first, "user:root", "leaked"))
 	if w.active(old, "machine:"+secret) || !w.active(fresh, "machine:"+secret) {
 		t.Error("kill: wrong tokens died")
+	}
+}
+
+// TestRefreshAfterRollback: a family opened under a bad candidate goes on under
+// the release that stays, its over-scoped access token does not.
+func TestRefreshAfterRollback(t *testing.T) {
+	w := newWorld(t)
+	secret := w.client(machine())
+	w.client(webApp())
+	svc := orders()
+	svc.Split.Candidate, svc.Split.Weight, svc.Split.Rollout = "v2", 10_000, "rol_1"
+	w.state.setService(t, svc)
+	a := w.tokens()
+	if !strings.Contains(a["scope"].(string), "orders:admin") {
+		t.Fatalf("the candidate minted %v", a["scope"])
+	}
+	back := orders()
+	back.Retired = []epoch.Retired{{
+		Release: "v2", Rollout: "rol_1", CutoffSeq: w.ledger.Issued(),
+		Rules: []epoch.DispositionRule{
+			{Class: "over_scoped", ScopesBeyond: []string{"orders:read", "orders:write"}, Disposition: mintmark.Revoke},
+			{Class: "wrong_audience", AudienceBeyond: []string{ordersAudience}, Disposition: mintmark.Revoke},
+			{Class: "none", Disposition: mintmark.Revoke},
+		},
+	}}
+	w.state.setService(t, back)
+	if w.active(a["access_token"], "machine:"+secret) {
+		t.Error("the over-scoped token outlived the rollback")
+	}
+	status, b := w.refresh(a["refresh_token"])
+	if status != http.StatusOK || b["scope"] != "openid orders:read profile" {
+		t.Fatalf("refresh after rollback: %d %v", status, b)
+	}
+	if !w.active(b["access_token"], "machine:"+secret) {
+		t.Error("the new token is not active")
 	}
 }

@@ -27,7 +27,8 @@ func (a *Authority) mintID(t target, w wish, g mintmark.GrantMade, u *User, acce
 	tok.Kind, tok.Binding, tok.Subject = mintmark.KindID, mintmark.Binding{}, u.Sub()
 	tok.Audience = []string{string(w.client.ID)}
 	tok.Expires = tok.IssuedAt + max(t.mint.AccessSeconds, 300)
-	tok.Mark.Key = key.ID
+	// No release: it speaks to the client about the user, and is no service's.
+	tok.Mark.Release, tok.Mark.Policy, tok.Mark.Key = "", 0, key.ID
 	claims := map[string]any{
 		"iss": tok.Issuer, "sub": tok.Subject, "aud": w.client.ID, "azp": w.client.ID, "jti": tok.ID,
 		"iat": tok.IssuedAt, "exp": tok.Expires, "auth_time": g.AuthTime, "at_hash": atHash(key.Alg, access),

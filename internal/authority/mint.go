@@ -56,6 +56,8 @@ type target struct {
 	release mintmark.ReleaseID
 	mint    *epoch.Mint
 	epoch   uint64
+	// audience is what the stable release mints: of whom the token's family speaks.
+	audience []string
 }
 
 // decide runs one decision to its durable end: fn decides against the view it is
@@ -152,8 +154,11 @@ func (a *Authority) mintRefresh(t target, w wish, state refreshState) (minted, e
 		return minted{}, err
 	}
 	tok.Kind = mintmark.KindRefresh
-	tok.Scopes = mintmark.SortedSet(w.within)
-	tok.Audience = state.Audience
+	// What the family may ask for, in a service's own words: OpenID scopes and the
+	// names that a client used for the resource are not taint when the release is
+	// taken back.
+	tok.Scopes = slices.DeleteFunc(mintmark.SortedSet(w.within), func(s string) bool { return slices.Contains(openIDScopes, s) })
+	tok.Audience = mintmark.SortedSet(t.audience)
 	tok.Expires = now.Unix() + t.mint.RefreshSeconds
 	if tok.Claims, err = json.Marshal(state); err != nil {
 		return minted{}, fmt.Errorf("encode refresh state: %w", err)

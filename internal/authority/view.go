@@ -59,11 +59,17 @@ func (v view) covered(t *mintmark.Token, now time.Time) mintmark.Code {
 	if code := v.revoked(t); code != mintmark.CodeNone {
 		return code
 	}
-	if v.cur.Table.DisposeByArm(t, now.Unix()).Disposition == mintmark.Revoke {
+	fate := v.cur.Table.DisposeByArm(t, now.Unix())
+	if fate.Disposition == mintmark.Revoke && (t.Kind != mintmark.KindRefresh || !shapeClasses[fate.Class]) {
 		return mintmark.CodeReleaseRetired
 	}
 	return mintmark.CodeNone
 }
+
+// shapeClasses are the reasons to refuse a token that lie in its shape alone. A
+// refresh token has none: whatever release minted it, what is minted from it has
+// the shape of the release that stays.
+var shapeClasses = map[string]bool{epoch.ClassUnmapped: true, "none": true}
 
 // revoked is what the revocations in force alone say: all that can be said of a
 // token about to be minted, whose release was chosen a moment ago.
@@ -151,11 +157,11 @@ func (v view) under(s *epoch.ServiceEntry, cohort string) target {
 			continue
 		}
 		if known := v.settled.Table.Release(r.ID); known != nil {
-			return target{s.Name, r.ID, &known.Mint, v.settled.Epoch}
+			return target{s.Name, r.ID, &known.Mint, v.settled.Epoch, s.Stable.Mint.Audience}
 		}
 	}
 	// The service itself is new: nothing minted for it is in anybody's hands yet.
-	return target{s.Name, s.Stable.ID, &s.Stable.Mint, v.cur.Epoch}
+	return target{s.Name, s.Stable.ID, &s.Stable.Mint, v.cur.Epoch, s.Stable.Mint.Audience}
 }
 
 // builtin returns the target of a built-in service. The admin API must be named
@@ -172,5 +178,5 @@ func (a *Authority) builtin(c *Client, audience string) (target, error) {
 		}
 		name, m.Scopes = adminService, AdminScopes()
 	}
-	return target{name, mintmark.NewReleaseID(name, "builtin"), m, 0}, nil
+	return target{name, mintmark.NewReleaseID(name, "builtin"), m, 0, m.Audience}, nil
 }
