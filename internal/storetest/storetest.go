@@ -61,7 +61,7 @@ func Run(t *testing.T, open Open) {
 		{"Append", testAppend}, {"Refusals", testRefusals}, {"Once", testOnce}, {"Documents", testDocuments},
 		{"Rotation", testRotation}, {"Ended", testEnded}, {"StateLog", testStateLog}, {"Usage", testUsage},
 		{"Selectors", testSelectors}, {"Purge", testPurge}, {"Failures", testFailures}, {"Plans", testPlans},
-		{"Restart", testRestart},
+		{"Restart", testRestart}, {"Group", testGroup},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open) })
 	}
