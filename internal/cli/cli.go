@@ -75,17 +75,21 @@ type InitOptions struct {
 
 // DemoOptions say how to play the demonstration.
 type DemoOptions struct {
-	// Script plays the whole story unattended. Data keeps the data directory.
+	// Script plays the whole story unattended.
 	Script bool
-	Data   string
-	// Clients is how many synthetic clients run; Gateways how many gateways.
-	Clients, Gateways int
-	Seed              uint64
-	Duration          time.Duration
+	// Dir keeps the data in a new directory; empty means a temporary one.
+	Dir string
+	// Conduct is how the candidate misbehaves: scopes, audience or errors.
+	Conduct string
+	// Clients is how many synthetic clients run.
+	Clients int
+	// Percent is the candidate's share; After how long the crowd goes on once it was
+	// taken back.
+	Percent string
+	After   time.Duration
+	Seed    uint64
 	// JSON asks for the result as JSON; Color says that the output is a terminal.
-	JSON, Color bool
-	// Args are further arguments, for tests that interfere with the story.
-	Args           []string
+	JSON, Color    bool
 	Environ        []string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer

@@ -67,8 +67,11 @@ func (a *app) controlCmd() *cobra.Command {
 }
 
 func (a *app) gatewayCmd() *cobra.Command {
-	run := a.process("run", "Run a gateway apart from control",
-		"Joins with a one-time token from mintmark gateway join-token (MINTMARK_JOIN or gateway.join) and keeps its own credential from then on.", a.Runner.Gateway)
+	// The noun alone is the process, as control and serve are.
+	cmd := a.process("gateway", "Run a gateway apart from control; list, check and admit gateways",
+		"Alone it runs a gateway: it joins with a one-time token from mintmark gateway join-token (MINTMARK_JOIN or\n"+
+			"gateway.join) and keeps its own credential from then on.", a.Runner.Gateway)
+	run := a.process("run", "Run a gateway, as the noun alone does", "", a.Runner.Gateway)
 	list := a.call(call{
 		use: "list", short: "List gateways: lease, epoch and row applied", args: cobra.NoArgs,
 		run: func(ctx context.Context, c *api.Client, _ []string) (result, error) {
@@ -113,7 +116,8 @@ func (a *app) gatewayCmd() *cobra.Command {
 			}, nil
 		},
 	})
-	return noun("gateway", "Gateways", run, list, check, join)
+	cmd.AddCommand(run, list, check, join)
+	return cmd
 }
 
 func gatewayTable(gs *api.Gateways) table {
@@ -161,11 +165,11 @@ func (a *app) checkGateways(ctx context.Context, c *api.Client, args []string) (
 func (a *app) demoCmd() *cobra.Command {
 	o := DemoOptions{}
 	cmd := &cobra.Command{
-		Use: "demo [-- ARG…]", Short: "Watch the main job happen: one command, no configuration",
-		Long: "Starts control, gateways, a sample service in two releases and synthetic clients on loopback. Keys make the\n" +
-			"candidate misbehave and roll it back; each step prints the command a person would have typed.\n" +
+		Use: "demo", Short: "Watch the main job happen: one command, no configuration", Args: cobra.NoArgs,
+		Long: "Starts control, three gateways, a sample service in two releases and synthetic clients on loopback. Keys make\n" +
+			"the candidate misbehave and roll it back; each step prints the command a person would have typed.\n" +
 			"With --script it plays the whole story unattended and exits 0 only if the guarantees held.",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.Runner.Demo == nil {
 				return notBuilt(cmd)
 			}
@@ -173,17 +177,18 @@ func (a *app) demoCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.JSON, o.Color, o.Args = f == "json", a.Color && !a.noColor && a.getenv("NO_COLOR") == "", args
+			o.JSON, o.Color = f == "json", a.Color && !a.noColor && a.getenv("NO_COLOR") == ""
 			o.Environ, o.Stdin, o.Stdout, o.Stderr, o.Version = a.Environ, a.Stdin, a.Stdout, a.Stderr, a.Version
 			return a.Runner.Demo(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.Script, "script", false, "play the whole story unattended")
-	f.StringVar(&o.Data, "data", "", "keep the data in this directory (default: temporary)")
-	f.IntVar(&o.Clients, "clients", 300, "synthetic clients")
-	f.IntVar(&o.Gateways, "gateways", 3, "gateways")
+	f.StringVar(&o.Dir, "dir", "", "keep the data in this new directory (default: a temporary one, removed)")
+	f.StringVar(&o.Conduct, "conduct", "scopes", "how the candidate misbehaves: scopes, audience or errors")
+	f.IntVar(&o.Clients, "clients", 300, "synthetic clients, 30 to 5000")
+	f.StringVar(&o.Percent, "percent", "25", "candidate's share of the traffic")
+	f.DurationVar(&o.After, "after", 3*time.Second, "how long the clients go on after the rollback")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of what the clients do")
-	f.DurationVar(&o.Duration, "duration", 0, "stretch the story to this length (default: as long as it takes)")
 	return cmd
 }
