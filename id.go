@@ -1,7 +1,6 @@
 package mintmark
 
 import (
-	"crypto/sha256"
 	"encoding/base32"
 	"errors"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 // the time they were made: the ledger's indexes stay append-mostly.
 type (
 	// TokenID identifies a token, never by its value: the jti of a JWT of ours
-	// ("tok_…"), or "fgn_" and a hash for a token of a foreign issuer, see ForeignTokenID.
+	// ("tok_…"), or "fgn_" and a keyed hash for a token of a foreign issuer.
 	TokenID string
 	// FamilyID identifies a line of rotated refresh tokens ("fam_…").
 	FamilyID string
@@ -68,16 +67,6 @@ func NewID(prefix string, t time.Time, random [10]byte) string {
 	out[n] = '_'
 	idEncoding.Encode(out[n+1:], b[:])
 	return string(out)
-}
-
-// ForeignTokenID returns the identifier of another issuer's token: a hash of the
-// issuer and of what tells its tokens apart, so that every gateway and control
-// come to the same one. unique is the jti; for a token without one the hex
-// SHA-256 of its signed part (never of its signature, which may have several
-// spellings), or of the value of an opaque one.
-func ForeignTokenID(issuer, unique string) TokenID {
-	sum := sha256.Sum256([]byte("mintmark-foreign-v1\n" + issuer + "\n" + unique))
-	return TokenID(PrefixForeign + "_" + idEncoding.EncodeToString(sum[:16]))
 }
 
 // IDTime returns the millisecond at which a made identifier was made.

@@ -340,7 +340,7 @@ func TestIntrospection(t *testing.T) {
 			all.Go(func() {
 				tok, code, err := f.Introspect(t.Context(), "idp", "op_1")
 				if err != nil || code != mintmark.CodeNone || tok.Subject != "u1" || strings.Join(tok.Scopes, " ") != "a b" ||
-					tok.ID != mintmark.ForeignTokenID(iss, "j1") || tok.Mark != (mintmark.Mark{Release: "orders/v1"}) || tok.Kind != mintmark.KindForeign {
+					tok.ID != epoch.ForeignID(iss, "j1") || tok.Mark != (mintmark.Mark{Release: "orders/v1"}) || tok.Kind != mintmark.KindForeign {
 					t.Errorf("%+v %s %v", tok, code, err)
 				}
 			})

@@ -186,9 +186,9 @@ func read(i *epoch.Issuer, body, value string, now time.Time) (answer, error) {
 	unique := c.ID
 	if unique == "" {
 		sum := sha256.Sum256([]byte(value))
-		unique = hex.EncodeToString(sum[:])
+		unique = "value\n" + hex.EncodeToString(sum[:])
 	}
-	t.ID = mintmark.ForeignTokenID(i.Issuer, unique)
+	t.ID = epoch.ForeignID(i.Issuer, unique)
 	t.Claims = c.Further(names)
 	t.Mark.Release = epoch.MarkFor(i.Marks, "", func(name string) string {
 		v, _ := c.Lookup(name)

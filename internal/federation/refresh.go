@@ -89,7 +89,7 @@ func (f *Federation) load(ctx context.Context, s *source) error {
 func epochKeys(set jose.Set, algs []string) []epoch.Key {
 	var keys []epoch.Key
 	for _, k := range set.Keys {
-		if k.ID() == "" || len(algs) > 0 && !slices.Contains(algs, k.Alg().String()) {
+		if len(algs) > 0 && !slices.Contains(algs, k.Alg().String()) {
 			continue
 		}
 		keys = append(keys, epoch.Key{ID: k.ID(), Alg: k.Alg().String(), JWK: k.JWK(), State: "active"})

@@ -2,7 +2,6 @@ package jose
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"strings"
 )
 
@@ -87,10 +86,6 @@ func parse(token []byte, proof bool) (c Compact, err error) {
 	c.Header, err = readHeader(text[:h], proof)
 	return c, err
 }
-
-// SignedDigest returns the SHA-256 of the signed part, without the signature: the
-// same for every valid signature over it.
-func (c *Compact) SignedDigest() [32]byte { return sha256.Sum256(c.signed) }
 
 func readHeader(text string, proof bool) (h Header, err error) {
 	s := Scan(text)
