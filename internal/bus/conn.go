@@ -46,5 +46,5 @@ type Records interface {
 	// ConsumeRecords calls handle for each record, oldest first and one at a time,
 	// until ctx ends. A record is taken off when handle returns nil and offered
 	// again later when not.
-	ConsumeRecords(ctx context.Context, handle func(ctx context.Context, data []byte) error) error
+	ConsumeRecords(ctx context.Context, handle func(ctx context.Context, subject string, data []byte) error) error
 }

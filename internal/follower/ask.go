@@ -52,28 +52,27 @@ func (f *Follower) Reissue(ctx context.Context, q bus.ReissueRequest) (bus.Reiss
 	return a, err
 }
 
-// RefreshKeys reports an unknown key of a foreign issuer, and returns once
+// RefreshKey reports an unknown key of a foreign issuer, and returns once
 // control's answer is applied: when the key is then still missing it does not
-// exist.
-func (f *Follower) RefreshKeys(ctx context.Context, issuer, kid string) error {
-	a, err := ask[bus.KeyReply](ctx, f, f.cfg.Wait, bus.SubjectKeys, bus.KeyRequest{V: bus.Version, Issuer: issuer, KeyID: kid})
+// exist. An error means that this is not known.
+func (f *Follower) RefreshKey(ctx context.Context, q bus.KeyRequest) (bus.KeyReply, error) {
+	q.V = bus.Version
+	a, err := ask[bus.KeyReply](ctx, f, f.cfg.Wait, bus.SubjectKeys, q)
 	if err == nil {
 		err = unknown("refresh an issuer's keys", a.Error)
 	}
-	if err != nil {
-		return err
+	if err == nil && a.AsOf > 0 {
+		err = f.CatchUp(ctx, a.AsOf)
 	}
-	return f.CatchUp(ctx, a.AsOf)
+	return a, err
 }
 
-// Once sets a single-use mark for all gateways and reports whether it was set
-// already.
-func (f *Follower) Once(ctx context.Context, space, key string, expires time.Time) (used bool, err error) {
-	a, err := ask[bus.OnceReply](ctx, f, f.cfg.Wait, bus.SubjectOnce, bus.OnceRequest{
-		V: bus.Version, Space: space, Key: key, Expires: expires.Unix(),
-	})
+// Once sets a single-use mark for all gateways and says whether it was set before.
+func (f *Follower) Once(ctx context.Context, q bus.OnceRequest) (bus.OnceReply, error) {
+	q.V = bus.Version
+	a, err := ask[bus.OnceReply](ctx, f, f.cfg.Wait, bus.SubjectOnce, q)
 	if err == nil {
 		err = unknown("set a single-use mark", a.Error)
 	}
-	return a.Used, err
+	return a, err
 }

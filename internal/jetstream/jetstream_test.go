@@ -182,7 +182,7 @@ func TestRecordsAreOfferedUntilTaken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var got []string
 	failed := false
-	err := ctl.ConsumeRecords(ctx, func(_ context.Context, b []byte) error {
+	err := ctl.ConsumeRecords(ctx, func(_ context.Context, _ string, b []byte) error {
 		if string(b) == "boot/2" && !failed {
 			failed = true
 			return errors.New("the ledger is away")

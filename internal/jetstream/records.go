@@ -31,7 +31,7 @@ func (c *Conn) PublishRecord(ctx context.Context, subject, id string, data []byt
 // ConsumeRecords implements bus.Records. Only a connection from Server.Control
 // may consume. It makes the queue when there is none: after its folder was lost
 // gateways send again what the recorder never acknowledged.
-func (c *Conn) ConsumeRecords(ctx context.Context, handle func(context.Context, []byte) error) error {
+func (c *Conn) ConsumeRecords(ctx context.Context, handle func(context.Context, string, []byte) error) error {
 	for ctx.Err() == nil {
 		err := c.consume(ctx, handle)
 		if errors.Is(err, bus.ErrClosed) {
@@ -43,7 +43,7 @@ func (c *Conn) ConsumeRecords(ctx context.Context, handle func(context.Context, 
 }
 
 // consume takes records until something fails.
-func (c *Conn) consume(ctx context.Context, handle func(context.Context, []byte) error) error {
+func (c *Conn) consume(ctx context.Context, handle func(context.Context, string, []byte) error) error {
 	if c.nc.IsClosed() {
 		return bus.ErrClosed
 	}
@@ -69,7 +69,7 @@ func (c *Conn) consume(ctx context.Context, handle func(context.Context, []byte)
 		}
 		// A record that can't be taken now holds up those behind it: their order
 		// is what makes the numbers gapless.
-		for handle(ctx, m.Data()) != nil {
+		for handle(ctx, m.Subject(), m.Data()) != nil {
 			if err := m.InProgress(); err != nil {
 				return fmt.Errorf("hold record: %w", err)
 			}

@@ -117,8 +117,11 @@ func (s *GatewayStore) prepare(ctx context.Context) error {
 		return fmt.Errorf("%w: format %d, this program reads up to %d: run the newer version", ledger.ErrNewer, format, gatewayFormat)
 	default:
 		var result string
-		if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil || result != "ok" {
-			return fmt.Errorf("%w: %s; remove the file and let the gateway start afresh: %w", ErrCorrupt, result, gatewayError(err))
+		if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
+			return gatewayError(err)
+		}
+		if result != "ok" {
+			return fmt.Errorf("%w: %s; remove the file and let the gateway start afresh", ErrCorrupt, result)
 		}
 		// Takes the lock now, not at the first write.
 		return s.write(ctx, func(*sql.Tx) error { return nil })
@@ -134,10 +137,7 @@ func gatewayError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if n := named(err); n != nil {
-		return fmt.Errorf("%w: %w", n, err)
-	}
-	return err
+	return explain(GatewayFile, err)
 }
 
 // Close closes the store.
