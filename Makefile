@@ -15,8 +15,10 @@ SOAK    ?= 4h
 
 .PHONY: build test test-main test-e2e check lint vuln fuzz bench bench-baseline bench-gateway dev soak golden
 
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
 build: ## the binary, in bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/mintmark ./cmd/mintmark
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/mintmark ./cmd/mintmark
 
 test: test-main test-e2e ## everything that proves the product, race detector on
 

@@ -266,6 +266,20 @@ func FuzzVerifyReceipt(f *testing.F) {
 	})
 }
 
+func TestFailuresSayHowToMend(t *testing.T) {
+	for _, k := range knownFailures {
+		f := describe(t.Context(), fmt.Errorf("open data: %w", k.is))
+		if f.Code != k.code || f.Fix == "" || f.Exit != api.ExitFailed {
+			t.Errorf("%v: %+v", k.is, f)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if f := describe(ctx, ctx.Err()); f.Exit != api.ExitInterrupted {
+		t.Errorf("interrupted: %+v", f)
+	}
+}
+
 func TestRunnerErrorsAndStop(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

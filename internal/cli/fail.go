@@ -10,6 +10,8 @@ import (
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/keyring"
+	"github.com/mintmark/mintmark/internal/ledger"
 )
 
 // exitCode is an outcome that is not an error but not 0 either: the result has
@@ -75,13 +77,29 @@ func describe(ctx context.Context, err error) failure {
 			strings.ReplaceAll(mistakes.Error(), "\n", "\n  "), Exit: api.ExitUsage}
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return failure{Code: string(api.CodeInterrupted), Message: "interrupted", Exit: api.ExitInterrupted}
-	case errors.Is(err, syscall.EADDRINUSE):
-		return failure{Code: "address_in_use", Message: err.Error(), Fix: "stop the other program, or choose another address under listen: in mintmark.yaml", Exit: api.ExitFailed}
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "accepts "), strings.HasPrefix(err.Error(), "requires "):
 		// cobra's own errors have no type
 		return failure{Code: string(api.CodeInvalid), Message: err.Error(), Fix: "see mintmark --help", Exit: api.ExitUsage}
 	}
+	for _, k := range knownFailures {
+		if errors.Is(err, k.is) {
+			return failure{Code: k.code, Message: err.Error(), Fix: k.fix, Exit: api.ExitFailed}
+		}
+	}
 	return failure{Code: "failed", Message: err.Error(), Exit: api.ExitFailed}
+}
+
+// knownFailures are causes that stop a process and that a person can mend.
+var knownFailures = []struct {
+	is        error
+	code, fix string
+}{
+	{syscall.EADDRINUSE, "address_in_use", "stop the other program, or choose another address under listen: in mintmark.yaml"},
+	{syscall.EACCES, "permission_denied", "give this user the right, or name another path or a port above 1023"},
+	{syscall.ENOSPC, "disk_full", "make room; nothing that was acknowledged is lost"},
+	{keyring.ErrMissing, "secret_missing", "mintmark init makes a new data directory; an existing one needs the secrets it was made with"},
+	{keyring.ErrWrong, "secret_wrong", "name the secrets that this data was made with under secrets: in mintmark.yaml"},
+	{ledger.ErrNewer, "data_newer", "run the version of mintmark that wrote this data, or a newer one"},
 }
 
 func quote(s string) string {
