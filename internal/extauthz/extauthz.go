@@ -177,7 +177,7 @@ func Identity(h http.Header, d *gateway.Decision) {
 	set("Mintmark-Token-Id", string(t.ID))
 	set("Mintmark-Token-Subject", t.Subject)
 	set("Mintmark-Token-Client", string(t.Client))
-	set("Mintmark-Token-State", state(d))
+	set("Mintmark-Token-State", stateOf(d))
 	set("Mintmark-Token-Scopes", strings.Join(t.Scopes, " "))
 	set("Mintmark-Token-Release", string(t.Mark.Release))
 	if t.Expires != 0 {
@@ -185,8 +185,8 @@ func Identity(h http.Header, d *gateway.Decision) {
 	}
 }
 
-// state is the token's state as far as this decision shows it.
-func state(d *gateway.Decision) string {
+// stateOf is the token's state as far as this decision shows it.
+func stateOf(d *gateway.Decision) string {
 	switch d.Verdict.Code {
 	case mintmark.CodeRevoked, mintmark.CodeReleaseRetired:
 		return mintmark.StateRevoked.String()
