@@ -39,7 +39,7 @@ func (a *Authority) RotateClientSecret(ctx context.Context, id mintmark.ClientID
 		return mintmark.Secret{}, err
 	}
 	now := a.d.Now()
-	err = a.changeClient(ctx, id, actor, func(c *Client) error {
+	err = a.changeClient(ctx, id, actor, false, func(c *Client) error {
 		if m := c.Method(); m != AuthBasic && m != AuthPost && m != AuthNone {
 			return fmt.Errorf("%w: client %s proves itself by %s, not by a secret", ErrRequest, id, m)
 		}
@@ -65,7 +65,7 @@ func (a *Authority) RotateClientSecret(ctx context.Context, id mintmark.ClientID
 
 // SetClientDisabled turns a client off, or on again.
 func (a *Authority) SetClientDisabled(ctx context.Context, id mintmark.ClientID, disabled bool, actor string) error {
-	return a.changeClient(ctx, id, actor, func(c *Client) error { c.Disabled = disabled; return nil })
+	return a.changeClient(ctx, id, actor, false, func(c *Client) error { c.Disabled = disabled; return nil })
 }
 
 // PutClient makes or replaces a client document. Secrets are kept as they are when
@@ -74,25 +74,23 @@ func (a *Authority) PutClient(ctx context.Context, c Client, actor string) error
 	if c.ID == "" || len(c.ID) > 256 {
 		return fmt.Errorf("%w: a client needs an id of at most 256 characters", ErrRequest)
 	}
-	return a.changeClient(ctx, c.ID, actor, func(old *Client) error {
+	return a.changeClient(ctx, c.ID, actor, true, func(old *Client) error {
 		secrets := old.Secrets
 		*old = c
 		if len(c.Secrets) == 0 {
 			old.Secrets = secrets
 		}
 		return nil
-	}, orNew)
+	})
 }
 
-// orNew lets changeClient make the document.
-var orNew = errors.New("make it when missing")
-
-func (a *Authority) changeClient(ctx context.Context, id mintmark.ClientID, actor string, change func(*Client) error, opts ...error) error {
+// changeClient replaces a client document; orNew makes it when it is missing.
+func (a *Authority) changeClient(ctx context.Context, id mintmark.ClientID, actor string, orNew bool, change func(*Client) error) error {
 	for range 5 {
 		var c Client
 		v, err := a.load(ctx, ledger.DocClient, string(id), &c)
-		if errors.Is(err, ledger.ErrNotFound) && len(opts) > 0 {
-			v, err = 0, nil
+		if errors.Is(err, ledger.ErrNotFound) && orNew {
+			v, err = a.d.Documents.StreamVersion(ctx, ledger.DocClient+"/"+string(id))
 		}
 		if err != nil {
 			return fmt.Errorf("read client %s: %w", id, err)
@@ -125,7 +123,7 @@ func (a *Authority) SetPassword(ctx context.Context, name string, password mintm
 		u := User{Name: name}
 		v, err := a.load(ctx, ledger.DocUser, name, &u)
 		if errors.Is(err, ledger.ErrNotFound) && make {
-			v, err = 0, nil
+			v, err = a.d.Documents.StreamVersion(ctx, ledger.DocUser+"/"+name)
 		}
 		if err != nil {
 			return fmt.Errorf("read user %s: %w", name, err)

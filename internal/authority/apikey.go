@@ -64,6 +64,9 @@ func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.To
 		if err != nil {
 			return ledger.Batch{}, fmt.Errorf("%w: %w", ErrRequest, err)
 		}
+		if t.service == adminService {
+			return ledger.Batch{}, errAdminByHand
+		}
 		w := wish{client: c, subject: q.Subject}
 		tok, err := a.blank(t, w, a.d.Now())
 		if err != nil {

@@ -34,6 +34,9 @@ type Documents interface {
 	DocumentByRef(ctx context.Context, kind, ref string) (ledger.Document, error)
 	// Documents pages through a kind by id, after the given one.
 	Documents(ctx context.Context, kind, after string, limit int) ([]ledger.Document, error)
+	// StreamVersion is what Expect compares: it goes on counting when a document is
+	// removed.
+	StreamVersion(ctx context.Context, stream string) (uint64, error)
 }
 
 // State is control's view of the state log.

@@ -543,3 +543,38 @@ func TestRefreshAfterRollback(t *testing.T) {
 		t.Error("the new token is not active")
 	}
 }
+
+func TestByHand(t *testing.T) {
+	w := newWorld(t)
+	secret := w.client(machine())
+	k, err := w.auth.IssueFor(t.Context(), authority.IssueRequest{Client: "machine", Scopes: []string{"orders:read"}, Seconds: 60, Actor: "user:root"})
+	must(t, err)
+	if !w.active(k.Value.Reveal(), "machine:"+secret) || k.Token.Expires > w.clock.now().Unix()+60 {
+		t.Errorf("issued %+v", k.Token)
+	}
+	c := machine()
+	c.ID, c.Audiences, c.Scopes = "root", []string{w.auth.AdminAudience()}, authority.AdminScopes()
+	secret = w.client(c)
+	status, ans := w.post("/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"admin:operator"}, "basic": {"root:" + secret}})
+	if status != http.StatusOK || ans["scope"] != "admin:operator" {
+		t.Fatalf("admin token: %d %v", status, ans)
+	}
+	if _, err := w.auth.IssueFor(t.Context(), authority.IssueRequest{Client: "root", Scopes: []string{"admin:admin"}}); err == nil {
+		t.Error("an admin token was made by hand")
+	}
+	if _, err := w.auth.CreateAPIKey(t.Context(), authority.APIKeyRequest{Name: "x", Client: "root", Scopes: []string{"admin:admin"}}); err == nil {
+		t.Error("an admin API key was made by hand")
+	}
+	req, err := http.NewRequest(http.MethodGet, w.server.URL+"/v1/status", nil)
+	must(t, err)
+	req.Header.Set("Authorization", "Bearer "+ans["access_token"].(string))
+	tok, err := w.auth.Present(nil, req, w.auth.AdminAudience())
+	must(t, err)
+	if !tok.HasScope("admin:operator") || tok.Client != "root" {
+		t.Errorf("presented %+v", tok)
+	}
+	req.Header.Set("Authorization", "Bearer "+k.Value.Reveal())
+	if _, err := w.auth.Present(nil, req, w.auth.AdminAudience()); err == nil {
+		t.Error("a service's token was taken by the admin API")
+	}
+}
