@@ -49,9 +49,8 @@ type Reissuer interface {
 	Reissue(ctx context.Context, r bus.ReissueRequest) (bus.ReissueReply, error)
 }
 
-// Once sets single-use marks across all gateways.
+// Once sets single-use marks across all gateways. An error means that it is not
+// known whether the mark was set.
 type Once interface {
-	// Once sets the mark until expires and reports whether it was set already. An
-	// error means that this is not known.
-	Once(ctx context.Context, space, key string, expires time.Time) (used bool, err error)
+	Once(ctx context.Context, r bus.OnceRequest) (bus.OnceReply, error)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/oauth"
 )
 
@@ -72,11 +73,11 @@ func (p *Proofs) use(ctx context.Context, proof oauth.Proof, now time.Time) mint
 	}
 	ctx, cancel := context.WithTimeout(ctx, onceWait)
 	defer cancel()
-	used, err := p.once.Once(ctx, "dpop", key, time.Unix(proof.Expires, 0))
+	r, err := p.once.Once(ctx, bus.OnceRequest{V: 1, Space: "dpop", Key: key, Expires: proof.Expires})
 	switch {
-	case err != nil:
+	case err != nil || r.Error != "":
 		return mintmark.CodeStateUnknown
-	case used:
+	case r.Used:
 		return mintmark.CodeBinding
 	}
 	return mintmark.CodeNone
