@@ -88,6 +88,9 @@ func packages(t *testing.T) []pkg {
 
 // layerOf returns a package's layer; a package of fakes has its contract's.
 func layerOf(name string) (int, bool) {
+	if l, ok := layers[name]; ok {
+		return l, true
+	}
 	if parent, base := filepath.Dir(name), filepath.Base(name); strings.HasSuffix(base, "test") && strings.HasPrefix(base, filepath.Base(parent)) {
 		name = parent
 	}

@@ -71,6 +71,8 @@ var layers = map[string]int{
 	"cmd/mintmark": command,
 
 	"internal/archtest": tests,
+	// Control on real engines, for the tests of control and of the admin API.
+	"internal/control/controltest": tests,
 }
 
 // sameLayer names the arrows allowed within a layer.
