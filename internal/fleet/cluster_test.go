@@ -22,7 +22,8 @@ import (
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
-const lease = 400 * time.Millisecond
+// lease is long enough that a busy machine does not fence a healthy gateway.
+const lease = time.Second
 
 // cluster is one control plane and its gateways on a real bus.
 type cluster struct {

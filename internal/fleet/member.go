@@ -74,10 +74,16 @@ type Gateway struct {
 	Seq     uint64             `json:"seq"`
 	// Lag is how many rows it is behind; Silent how long it has said nothing, -1
 	// when never since control's start.
-	Lag     uint64        `json:"lag"`
-	Silent  time.Duration `json:"silent_ns"`
-	Version string        `json:"version,omitempty"`
-	Inside  bool          `json:"inside,omitempty"` // runs in control's process
+	Lag    uint64        `json:"lag"`
+	Silent time.Duration `json:"silent_ns"`
+	// Lease is how much longer, at most, it may hold a lease; 0 when it holds none
+	// for certain. MaxBudget is the longest finite budget that its routes allow, 0
+	// when all are strict, and Static names those without a bound.
+	Lease     time.Duration `json:"lease_ns"`
+	MaxBudget time.Duration `json:"max_budget_ns"`
+	Static    []string      `json:"static,omitempty"`
+	Version   string        `json:"version,omitempty"`
+	Inside    bool          `json:"inside,omitempty"` // runs in control's process
 }
 
 // Gateways lists the members by name.
@@ -94,6 +100,16 @@ func (f *Fleet) Gateways() []Gateway {
 		}
 		if m.heard != 0 {
 			g.Silent = now - m.heard
+		}
+		if !m.left {
+			g.Lease = max(0, m.answers.latest()+provablyOver(f.cfg.Lease)-now)
+		}
+		if p := f.epochs[m.applied.Epoch]; p != nil {
+			for _, b := range p.budgets {
+				g.MaxBudget = max(g.MaxBudget, b.Max)
+				g.Static = append(g.Static, b.Static...)
+			}
+			slices.Sort(g.Static)
 		}
 		switch {
 		case m.doc.Removed:

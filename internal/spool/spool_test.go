@@ -95,6 +95,12 @@ func (l *book) sum(t mintmark.TokenID) uint64 {
 	return l.sums[t]
 }
 
+func (l *book) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.batches)
+}
+
 type rig struct {
 	*spool.Spool
 	counter *counter
@@ -172,6 +178,8 @@ func TestCountsArriveOnceAndAreForgotten(t *testing.T) {
 	}
 	until(t, "all counted", func() bool { return r.book.sum("tok_a") == 60 })
 	until(t, "spool empty", func() bool { return r.stored(t) == 0 })
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
 	if b := r.book.batches[0]; !b.Booted || b.Lost || b.Seq != 1 {
 		t.Errorf("first batch %+v", b)
 	}
@@ -179,7 +187,7 @@ func TestCountsArriveOnceAndAreForgotten(t *testing.T) {
 
 func TestACutOffGatewayDeliversLater(t *testing.T) {
 	r := newRig(t, 0)
-	until(t, "boot record", func() bool { return r.stored(t) == 0 && len(r.book.batches) == 1 })
+	until(t, "boot record", func() bool { return r.stored(t) == 0 && r.book.count() == 1 })
 	r.conn.Cut()
 	r.counter.count("tok_a", 5)
 	if err := r.Record(t.Context(), bus.Use{Token: "tok_a", Route: "orders/all"}); err != nil {
@@ -192,6 +200,8 @@ func TestACutOffGatewayDeliversLater(t *testing.T) {
 	until(t, "second boot's on disk", func() bool { return r.stored(t) >= 4 })
 	r.conn.Heal()
 	until(t, "all delivered", func() bool { return r.book.sum("tok_a") == 12 && r.stored(t) == 0 })
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
 	if r.book.uses != 1 {
 		t.Errorf("%d uses", r.book.uses)
 	}
@@ -254,7 +264,7 @@ func TestUsesAtOnceAreAllDurable(t *testing.T) {
 
 func TestAFullSpoolRefusesUsesAndCountsWithoutTokens(t *testing.T) {
 	r := newRig(t, 2000)
-	until(t, "boot record", func() bool { return len(r.book.batches) == 1 && r.stored(t) == 0 })
+	until(t, "boot record", func() bool { return r.book.count() == 1 && r.stored(t) == 0 })
 	r.conn.Cut()
 	until(t, "full", func() bool {
 		r.counter.count("tok_a", 1)
@@ -286,7 +296,7 @@ func TestAFullSpoolRefusesUsesAndCountsWithoutTokens(t *testing.T) {
 
 func TestAKilledGatewaySaysThatItLost(t *testing.T) {
 	r := newRig(t, 0)
-	until(t, "boot record", func() bool { return len(r.book.batches) == 1 })
+	until(t, "boot record", func() bool { return r.book.count() == 1 })
 	// A boot that began and never ended.
 	r.stop()
 	if _, err := r.store.Begin(t.Context(), "boot_dead"); err != nil {
