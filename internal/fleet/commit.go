@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
@@ -175,8 +174,10 @@ func (f *Fleet) write(ctx context.Context, c Change, next *prepared, b ledger.Ba
 	}
 	var err error
 	if res.Committed, err = f.cfg.Ledger.Append(ctx, b); err != nil {
-		if !definite(err) {
-			f.unsure = true
+		// Whatever the ledger did not say in so many words is looked up before the
+		// next change.
+		f.unsure = !definite(err)
+		if errors.Is(err, ledger.ErrUnavailable) {
 			err = fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
 		return Result{}, err
@@ -370,48 +371,5 @@ func (f *Fleet) sendSince(ctx context.Context, after uint64) {
 	}
 	for _, r := range rows {
 		f.send(ctx, epoch.SignedRow{Body: r.Body, Signature: r.Signature})
-	}
-}
-
-// Revoke commits facts as one row, in one transaction with b's events,
-// expectations and marks.
-func (f *Fleet) Revoke(ctx context.Context, facts []mintmark.Revocation, b ledger.Batch) (ledger.Committed, error) {
-	c := Change{Kind: "revoke", Revocations: facts, Also: b}
-	if len(facts) > 0 {
-		c.Actor, c.Reason = facts[0].Actor, facts[0].Reason
-	}
-	r, err := f.Commit(ctx, c)
-	return r.Committed, err
-}
-
-// PublishKeys commits the part of our verification keys and returns once every
-// gateway that may hold a lease has acknowledged it, or with ctx's error when it
-// ends first (the commit stands).
-func (f *Fleet) PublishKeys(ctx context.Context, keys epoch.Keys, actor, reason string) error {
-	body, _, err := epoch.Encode(&keys)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrPart, err)
-	}
-	r, err := f.Commit(ctx, Change{
-		Kind: "keys", Parts: map[epoch.PartName][]byte{epoch.PartKeys: body}, Actor: actor, Reason: reason,
-	})
-	if err != nil {
-		return err
-	}
-	for {
-		changed := f.Changed()
-		if f.Settled().Epoch >= r.Epoch {
-			return nil
-		}
-		// A lease that runs out makes no noise: look again now and then.
-		t := time.NewTimer(f.cfg.Lease / 10)
-		select {
-		case <-changed:
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return fmt.Errorf("wait for gateways to know the keys of epoch %d: %w", r.Epoch, ctx.Err())
-		}
-		t.Stop()
 	}
 }
