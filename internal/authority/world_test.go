@@ -31,7 +31,7 @@ import (
 
 // world is an authority on the real ledger, with a state log of one process.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	auth   *authority.Authority
 	server *httptest.Server
 	store  *sqlite.Store
@@ -142,7 +142,7 @@ func (s *state) PublishKeys(ctx context.Context, keys epoch.Keys, _, _ string) e
 	return err
 }
 
-func (s *state) setService(t *testing.T, svc *epoch.Service) {
+func (s *state) setService(t testing.TB, svc *epoch.Service) {
 	t.Helper()
 	body, _, err := epoch.Encode(svc)
 	must(t, err)
@@ -183,7 +183,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func newWorld(t *testing.T, change ...func(*authority.Config, *authority.Deps)) *world {
+func newWorld(t testing.TB, change ...func(*authority.Config, *authority.Deps)) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{}}
 	dir := t.TempDir()
