@@ -259,28 +259,39 @@ func (a *Authority) successor(ctx context.Context, v view, req *tokenRequest, ro
 		ans.ID = id.value
 		b.Events = append(b.Events, id.event)
 	}
-	plain, err := json.Marshal(sealedAnswer{*ans, access.token.Expires})
+	rotated, err := a.rotation(t, row, fam, value, &next.token, sealedAnswer{*ans, access.token.Expires})
 	if err != nil {
-		return fail(fmt.Errorf("encode answer: %w", err))
+		return fail(err)
+	}
+	return join(b, rotated), ans, nil
+}
+
+// rotation is what makes next the family's current token, and leaves the answer
+// sealed for whoever presents the predecessor again.
+func (a *Authority) rotation(t target, row *ledger.TokenRow, fam *ledger.FamilyRow, value string, next *mintmark.Token, s sealedAnswer) (ledger.Batch, error) {
+	plain, err := json.Marshal(s)
+	if err != nil {
+		return ledger.Batch{}, fmt.Errorf("encode answer: %w", err)
 	}
 	sealed, err := a.d.Keyring.SealAnswer(mintmark.NewSecret(value), row.Family, plain)
 	if err != nil {
-		return fail(fmt.Errorf("seal answer: %w", err))
+		return ledger.Batch{}, fmt.Errorf("seal answer: %w", err)
 	}
 	grace := defaultGrace
 	if t.mint.GraceSeconds > 0 {
 		grace = time.Duration(t.mint.GraceSeconds) * time.Second
 	}
 	stream := "family/" + string(row.Family)
-	b.Events = append(b.Events,
-		event("token/"+string(row.ID), mintmark.EventTokenSuperseded, &row.Token,
-			mintmark.TokenChanged{ID: row.ID, Reason: "refreshed", By: next.token.ID}),
-		event(stream, mintmark.EventFamilyRotated, &next.token, mintmark.FamilyRotated{
-			Family: row.Family, Old: row.ID, New: next.token.ID,
-			Sealed: sealed, GraceUntil: a.d.Now().Add(grace).UnixMilli(),
-		}))
-	b.Expect = []ledger.Expect{{Stream: stream, Version: fam.Version}}
-	return b, ans, nil
+	return ledger.Batch{
+		Events: []mintmark.Event{
+			event("token/"+string(row.ID), mintmark.EventTokenSuperseded, &row.Token,
+				mintmark.TokenChanged{ID: row.ID, Reason: "refreshed", By: next.ID}),
+			event(stream, mintmark.EventFamilyRotated, next, mintmark.FamilyRotated{
+				Family: row.Family, Old: row.ID, New: next.ID, Sealed: sealed, GraceUntil: a.d.Now().Add(grace).UnixMilli(),
+			}),
+		},
+		Expect: []ledger.Expect{{Stream: stream, Version: fam.Version}},
+	}, nil
 }
 
 // killFamily ends a family and nothing else; the client is told invalid_grant
