@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"slices"
@@ -103,7 +104,8 @@ func newEntry(d digest, t *mintmark.Token, p *profile, until int64) *entry {
 		ends: [3]uint16{uint16(len(t.ID)), uint16(len(t.ID) + len(t.Subject)), uint16(head)},
 		iat:  t.IssuedAt, exp: t.Expires, seq: t.Mark.Seq,
 	}
-	x := extra{claims: slices.Clone(t.Claims), binding: t.Binding, actor: strings.Clone(t.Actor), until: until}
+	// The strings are copied: a view would hold the whole payload in memory.
+	x := extra{claims: t.Claims, binding: t.Binding, actor: strings.Clone(t.Actor), until: until}
 	x.binding.JKT, x.binding.X5T = strings.Clone(x.binding.JKT), strings.Clone(x.binding.X5T)
 	switch {
 	case t.NotBefore != 0 && t.NotBefore == t.IssuedAt:
@@ -117,7 +119,8 @@ func newEntry(d digest, t *mintmark.Token, p *profile, until int64) *entry {
 		x.authTime = t.AuthTime
 	}
 	if x.claims != nil || x.binding.Bound() || x.actor != "" || x.nbf != 0 || x.authTime != 0 || x.until != 0 {
-		e.extra = &x
+		kept := x // so that x itself stays on the stack
+		e.extra = &kept
 	}
 	return e
 }
@@ -131,22 +134,25 @@ type profiles struct {
 	seen map[string]*profile // guarded by mu
 }
 
-func (ps *profiles) of(t *mintmark.Token, o origin, key uint64) *profile {
-	var b strings.Builder
-	for _, s := range []string{t.Issuer, string(t.Client), t.ACR, string(t.Mark.Release), t.Mark.Key} {
-		field(&b, s)
+// of returns the profile of a token. room is scratch, returned grown.
+func (ps *profiles) of(room []byte, t *mintmark.Token, o origin, key uint64) (*profile, []byte) {
+	b := room[:0]
+	for _, n := range [...]uint64{uint64(t.Kind), uint64(o), key, t.Mark.Policy, t.Mark.Epoch, uint64(len(t.Scopes))} {
+		b = binary.LittleEndian.AppendUint64(b, n)
 	}
-	number(&b, uint64(t.Kind), uint64(o), key, t.Mark.Policy, t.Mark.Epoch, uint64(len(t.Scopes)))
+	for _, s := range [...]string{t.Issuer, string(t.Client), t.ACR, string(t.Mark.Release), t.Mark.Key} {
+		b = appendField(b, s)
+	}
 	for _, s := range t.Scopes {
-		field(&b, s)
+		b = appendField(b, s)
 	}
 	for _, s := range t.Audience {
-		field(&b, s)
+		b = appendField(b, s)
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if p := ps.seen[b.String()]; p != nil {
-		return p
+	if p := ps.seen[string(b)]; p != nil {
+		return p, b
 	}
 	if ps.seen == nil || len(ps.seen) >= maxProfiles {
 		ps.seen = map[string]*profile{}
@@ -158,8 +164,8 @@ func (ps *profiles) of(t *mintmark.Token, o origin, key uint64) *profile {
 	p.token.Mark.Seq = 0
 	p.token.Mark.Release = mintmark.ReleaseID(strings.Clone(string(t.Mark.Release)))
 	p.token.Mark.Key = strings.Clone(t.Mark.Key)
-	ps.seen[b.String()] = p
-	return p
+	ps.seen[string(b)] = p
+	return p, b
 }
 
 // clone copies, so that no cached string holds a whole payload in memory.
@@ -171,16 +177,6 @@ func clone(values []string) []string {
 	return out
 }
 
-func field(b *strings.Builder, s string) {
-	number(b, uint64(len(s)))
-	b.WriteString(s)
-}
-
-func number(b *strings.Builder, ns ...uint64) {
-	for _, n := range ns {
-		for range 8 {
-			b.WriteByte(byte(n))
-			n >>= 8
-		}
-	}
+func appendField(b []byte, s string) []byte {
+	return append(binary.LittleEndian.AppendUint64(b, uint64(len(s))), s...)
 }

@@ -88,8 +88,9 @@ type Verified struct {
 	// since the start (or since it was evicted).
 	First bool
 
-	room  [16]byte // for the digest
-	value []byte   // the presented value; wiped by nobody, overwritten by the next
+	room    [16]byte // for the digest
+	value   []byte   // the presented value, until the next
+	scratch []byte
 }
 
 // Verify looks a presented value up or verifies it. The code is CodeNone exactly
@@ -168,7 +169,9 @@ func (v *Verifier) current(e *entry, t *epoch.Table, now int64) validity {
 // remember caches a verified token and fills out from the entry.
 func (v *Verifier) remember(d digest, t *mintmark.Token, o origin, key uint64, table *epoch.Table, until int64, now time.Time, out *Verified) {
 	out.Token = *t
-	e := newEntry(d, t, v.profiles.of(t, o, key), until)
+	var p *profile
+	p, out.scratch = v.profiles.of(out.scratch, t, o, key)
+	e := newEntry(d, t, p, until)
 	if e == nil {
 		return
 	}

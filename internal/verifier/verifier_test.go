@@ -308,17 +308,17 @@ func TestPullIsCollapsed(t *testing.T) {
 func TestPullOutcomes(t *testing.T) {
 	s := snapshot(t, nil)
 	for name, tc := range map[string]struct {
-		f     fake
+		f     *fake
 		want  mintmark.Code
 		pulls int // for two tries
 	}{
-		"unreachable":     {fake{err: errors.New("cut")}, mintmark.CodeStateUnknown, 2},
-		"control unsure":  {fake{reply: bus.PullReply{Error: "disk"}}, mintmark.CodeStateUnknown, 2},
-		"no such token":   {fake{}, mintmark.CodeMalformed, 1},
-		"revoked":         {fake{reply: bus.PullReply{Code: mintmark.CodeRevoked, Token: &mintmark.Token{Kind: mintmark.KindOpaque}}}, mintmark.CodeRevoked, 1},
-		"another's token": {fake{reply: bus.PullReply{Token: &mintmark.Token{ID: "x", Kind: mintmark.KindAPIKey}}}, mintmark.CodeStateUnknown, 2},
+		"unreachable":     {&fake{err: errors.New("cut")}, mintmark.CodeStateUnknown, 2},
+		"control unsure":  {&fake{reply: bus.PullReply{Error: "disk"}}, mintmark.CodeStateUnknown, 2},
+		"no such token":   {&fake{}, mintmark.CodeMalformed, 1},
+		"revoked":         {&fake{reply: bus.PullReply{Code: mintmark.CodeRevoked, Token: &mintmark.Token{Kind: mintmark.KindOpaque}}}, mintmark.CodeRevoked, 1},
+		"another's token": {&fake{reply: bus.PullReply{Token: &mintmark.Token{ID: "x", Kind: mintmark.KindAPIKey}}}, mintmark.CodeStateUnknown, 2},
 	} {
-		v := New(Config{Puller: &tc.f})
+		v := New(Config{Puller: tc.f})
 		for range 2 {
 			if _, code := verify(v, s, opaque(1)); code != tc.want {
 				t.Errorf("%s: %q", name, code)
