@@ -18,6 +18,6 @@
 // know is 503 with Retry-After, never 401; no token value is logged, counted or
 // kept. Everything that grows with traffic is bounded.
 //
-// A Gateway is safe for concurrent use. New starts nothing; Run owns the
-// goroutines that are not requests.
+// A Gateway is safe for concurrent use and owns no goroutine but those of its
+// requests and of questions to control, which are bounded in time.
 package gateway
