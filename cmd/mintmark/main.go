@@ -1,4 +1,9 @@
-// Command mintmark is the whole product: every process and every tool.
+// Command mintmark is the whole product in one binary: the control plane, the
+// gateway, the command line and the demo.
+//
+// This package is the wiring: the only place that knows every engine. main hands
+// the command line to internal/cli; each process command is one function here
+// that opens what it needs, runs it, and returns when its context ends.
 package main
 
 import (
@@ -8,40 +13,38 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"github.com/mintmark/mintmark/internal/cli"
 )
 
-func main() { os.Exit(run()) }
-
-// run owns the root context: the first signal asks everything to stop, a second
-// one ends the process as it would any other.
-func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// A second Ctrl-C ends a process that hangs while it stops.
 	context.AfterFunc(ctx, stop)
-	return cli.Main(ctx, cli.Config{
-		Args:     os.Args[1:],
-		Stdin:    os.Stdin,
-		Stdout:   os.Stdout,
-		Stderr:   os.Stderr,
-		Environ:  os.Environ(),
-		Runner:   runner(),
+	os.Exit(cli.Main(ctx, cli.Config{
+		Args: os.Args[1:], Environ: os.Environ(),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Terminal: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
+		Color:    term.IsTerminal(int(os.Stdout.Fd())),
 		Version:  version(),
-		Terminal: terminal(os.Stdin) && terminal(os.Stderr),
-		Color:    terminal(os.Stdout),
-	})
+		Runner: cli.Runner{
+			Init: initialize, Serve: serveProcess, Control: controlProcess, Gateway: gatewayProcess,
+			Demo: playDemo, Verify: verify,
+		},
+	}))
 }
 
-func terminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
+// release is set at link time by make build.
+var release string
 
-// version is the module's version as it was built, or the commit.
+// version is the release, else what the Go tool recorded of the checkout.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "devel"
+	if release != "" {
+		return release
 	}
-	return info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "development"
 }

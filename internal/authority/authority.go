@@ -198,6 +198,17 @@ func (a *Authority) mac(purpose, text string) []byte {
 	return m.Sum(nil)
 }
 
+// Ready reports whether tokens can be minted: ErrNoKey before the first signing
+// key is active.
+func (a *Authority) Ready() error {
+	for _, alg := range a.cfg.Algs {
+		if _, err := a.keys.active(alg); err == nil {
+			return nil
+		}
+	}
+	return ErrNoKey
+}
+
 // random fills b.
 func (a *Authority) random(b []byte) error {
 	a.rndMu.Lock()

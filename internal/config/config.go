@@ -61,6 +61,7 @@ type Config struct {
 // Listen says where each part listens.
 type Listen struct {
 	Gateway   Listener `json:"gateway,omitzero" jsonschema:"Traffic through the gateway. Default 127.0.0.1:8080."`
+	Decide    Listener `json:"decide,omitzero" jsonschema:"Answers for other gateways (forward-auth, auth_request); reachable by them alone. Off when empty."`
 	Authority Listener `json:"authority,omitzero" jsonschema:"OAuth and OpenID endpoints. Default 127.0.0.1:8081."`
 	Admin     Listener `json:"admin,omitzero" jsonschema:"Admin API. Default 127.0.0.1:8082."`
 	Metrics   Listener `json:"metrics,omitzero" jsonschema:"/metrics, /livez and /readyz. Default 127.0.0.1:8083."`

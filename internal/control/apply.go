@@ -78,6 +78,9 @@ func (c *Control) Apply(ctx context.Context, actor string, r api.ApplyRequest) (
 	out.Secrets = a.secrets
 	out.Epoch = c.cfg.State.Current().Epoch
 	c.restage(ctx)
+	if c.applied != nil {
+		c.applied(ctx)
+	}
 	out.Receipt, err = c.receipt(ctx, done.Receipt, r.Wait, r.Timeout)
 	return out, err
 }

@@ -139,7 +139,8 @@ type Config struct {
 
 // Control carries out what operators ask for.
 type Control struct {
-	cfg Config
+	cfg     Config
+	applied func(context.Context) // after each apply; may be nil
 
 	mu    sync.Mutex
 	calls map[string]*call // guarded by mu; by idempotency key, while in use

@@ -2,12 +2,15 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/mintmark/mintmark"
 )
 
 // Options are the demo's flags.
@@ -20,6 +23,8 @@ type Options struct {
 	After   time.Duration
 	Seed    uint64
 	Binary  string
+	// JSON prints the result as one JSON object and nothing else.
+	JSON bool
 	// Color allows escape sequences; In and Out are the terminal.
 	Color bool
 	In    *os.File
@@ -50,6 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer cleanup()
 	say := newNarrator(o.Out, o.Color)
+	say.quiet = o.JSON
 	people := min(o.Clients/5, 60)
 	keys := o.Clients / 10
 	w, err := NewWorld(WorldConfig{
@@ -61,7 +67,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer func() { stop(); w.Close() }()
-	say.heading(fmt.Sprintf("Mintmark demo: one control plane, three gateways, %d clients, two releases of a service. Data in %s", o.Clients, dir))
+	if !o.JSON {
+		say.heading(fmt.Sprintf("Mintmark demo: one control plane, three gateways, %d clients, two releases of a service. Data in %s", o.Clients, dir))
+	}
 	w.Serve(ctx)
 	start, cancel := context.WithTimeout(ctx, 90*time.Second)
 	err = w.Start(start)
@@ -82,8 +90,39 @@ func Run(ctx context.Context, o Options) error {
 		err = story.Verify(verify)
 		cancel()
 	}
+	if o.JSON {
+		return errors.Join(err, printJSON(o.Out, story, err))
+	}
 	say.report(story, err)
 	return err
+}
+
+// printJSON prints what the script showed, for programs.
+func printJSON(out io.Writer, s *Story, failed error) error {
+	score := s.World.Crowd.Score
+	result := struct {
+		OK              bool              `json:"ok"`
+		Error           string            `json:"error,omitempty"`
+		Receipt         *mintmark.Receipt `json:"receipt"`
+		RollbackNS      time.Duration     `json:"rollback_ns"`
+		Requests        int64             `json:"requests"`
+		Harmful         int64             `json:"harmful_issued"`
+		HarmfulTried    int64             `json:"harmful_presented_after"`
+		HarmfulAccepted int64             `json:"harmful_accepted_after"`
+		HarmlessRefused int64             `json:"harmless_refused"`
+		Unknown         int64             `json:"unknown_503"`
+		Violations      []string          `json:"violations"`
+	}{
+		OK: failed == nil, Receipt: s.Receipt, RollbackNS: s.RollbackTook, Requests: score.Requests.Load(),
+		Harmful: score.Harmful.Load(), HarmfulTried: score.HarmfulTried.Load(), HarmfulAccepted: score.HarmfulAccepted.Load(),
+		HarmlessRefused: score.Harmless401.Load(), Unknown: score.Unknown.Load(), Violations: score.Violations(),
+	}
+	if failed != nil {
+		result.Error = failed.Error()
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(result)
 }
 
 func (o *Options) directory() (string, func(), error) {

@@ -284,7 +284,7 @@ func (w *World) enroll(ctx context.Context, secrets map[string]string) (CrowdCon
 	}
 	for i := range w.cfg.APIKeys {
 		k, err := admin.CreateAPIKey(ctx, api.APIKeyRequest{
-			Name: fmt.Sprintf("partner-%d", i), Owner: fmt.Sprintf("partner-%d", i),
+			Name: fmt.Sprintf("partner-%d", i), Owner: fmt.Sprintf("partner-%d", i), Client: portal,
 			Scopes: []string{"orders.read"}, Audience: []string{audience},
 		})
 		if err != nil {

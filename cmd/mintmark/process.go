@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mintmark/mintmark/internal/cli"
+	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/telemetry"
+	"github.com/mintmark/mintmark/internal/web"
+)
+
+// loadConfig reads the configuration of a process.
+func loadConfig(o cli.ProcessOptions) (config.Config, error) {
+	cfg, err := config.Load(o.Config, o.Environ)
+	if err != nil {
+		return cfg, err
+	}
+	if o.Data != "" {
+		cfg.Data = o.Data
+	}
+	return cfg, nil
+}
+
+// newLogger is a process's log on standard error.
+func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
+	return telemetry.NewLogger(w, cfg.Log.Level)
+}
+
+// listen serves a handler on a configured listener until ctx ends; off listeners
+// are skipped. The socket is open on return, so that a taken port is an error of
+// the start.
+func listen(ctx context.Context, g *errgroup.Group, l config.Listener, name string, h http.Handler, log *slog.Logger, h2c bool) error {
+	if l.Off() {
+		return nil
+	}
+	var tlsConfig *tls.Config
+	if l.TLS != nil {
+		certs, err := web.NewCertificates(web.CertificateFiles{Cert: l.TLS.Cert, Key: l.TLS.Key, ClientCA: l.TLS.ClientCA, RequireClient: l.TLS.RequireClient})
+		if err != nil {
+			return fmt.Errorf("listen.%s.tls: %w", name, err)
+		}
+		g.Go(func() error { return stopped(certs.Run(ctx, certificateReload, log)) })
+		tlsConfig = certs.Config()
+	}
+	socket, err := web.Listen(ctx, l.Address)
+	if err != nil {
+		return fmt.Errorf("listen.%s: %w", name, err)
+	}
+	server := web.NewServer(web.ServerConfig{Handler: h, TLS: tlsConfig, Log: log, H2C: h2c && tlsConfig == nil})
+	g.Go(func() error { return server.Run(ctx, socket) })
+	log.Info("listening", "part", name, "address", socket.Addr().String(), "tls", tlsConfig != nil)
+	return nil
+}
+
+// stopped forgets the error of a part that ended because it was told to.
+func stopped(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// certificateReload is how often certificate files are looked at.
+const certificateReload = 30 * time.Second

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mintmark/mintmark/internal/cli"
+	"github.com/mintmark/mintmark/internal/ledger"
+)
+
+// serveProcess is the process command for everything at once: the control plane and one
+// gateway, joined in-process. The same messages travel as between processes.
+func serveProcess(ctx context.Context, o cli.ProcessOptions) error {
+	cfg, err := loadConfig(o)
+	if err != nil {
+		return err
+	}
+	if cfg.Gateway.Name == "" {
+		cfg.Gateway.Name = "local"
+	}
+	log := newLogger(cfg, o.Stderr)
+	p, err := openPlane(ctx, cfg, o.Environ, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	g, ctx := errgroup.WithContext(ctx)
+	if err := p.fleet.Admit(ctx, cfg.GatewayID(), "", ledger.Batch{}); err != nil {
+		return err
+	}
+	conn, err := p.bus.Gateway(ctx, cfg.GatewayID())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	node, err := openGateway(ctx, cfg, filepath.Join(cfg.Data, "gateway"), conn, p.stateKey, cfg.Control.Lease.D(), o.Version, p.registry, log.With("gateway", cfg.Gateway.Name))
+	if err != nil {
+		return err
+	}
+	defer node.close()
+	node.health(p.health)
+	if err := p.run(ctx, g, o); err != nil {
+		return errors.Join(err, g.Wait())
+	}
+	if err := node.run(ctx, g); err != nil {
+		return errors.Join(err, g.Wait())
+	}
+	return g.Wait()
+}
