@@ -92,7 +92,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 		{p.cfg.Listen.Admin, "admin", web.Identify(admin)},
 		{p.cfg.Listen.Metrics, "metrics", telemetry.Handler(p.health, p.registry)},
 	} {
-		if err := listen(ctx, g, l.at, l.name, l.handler, p.log, false); err != nil {
+		if err := listen(ctx, g, l.at, l.name, l.handler, p.log); err != nil {
 			return err
 		}
 	}

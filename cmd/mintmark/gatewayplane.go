@@ -80,7 +80,7 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 	if err := node.run(ctx, g); err != nil {
 		return errors.Join(err, g.Wait())
 	}
-	if err := listen(ctx, g, cfg.Listen.Metrics, "metrics", telemetry.Handler(health, registry), log, false); err != nil {
+	if err := listen(ctx, g, cfg.Listen.Metrics, "metrics", telemetry.Handler(health, registry), log); err != nil {
 		return errors.Join(err, g.Wait())
 	}
 	return g.Wait()
@@ -231,11 +231,11 @@ func (n *gatewayNode) run(ctx context.Context, g *errgroup.Group) error {
 	g.Go(func() error { return stopped(n.follower.Run(ctx)) })
 	g.Go(func() error { return stopped(n.spool.Run(ctx)) })
 	g.Go(func() error { n.upstreams.Run(ctx); return nil })
-	if err := listen(ctx, g, n.cfg.Listen.Gateway, "gateway", n.gateway, n.log, true); err != nil {
+	if err := listenTraffic(ctx, g, n.cfg.Listen.Gateway, n.gateway, n.log); err != nil {
 		return err
 	}
 	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: counted{n.counter}})
-	return listen(ctx, g, n.cfg.Listen.Decide, "decide", decide, n.log, false)
+	return listen(ctx, g, n.cfg.Listen.Decide, "decide", decide, n.log)
 }
 
 // health says that the gateway is ready once it has a state that it may decide by.

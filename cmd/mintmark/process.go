@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/cli"
 	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/telemetry"
 	"github.com/mintmark/mintmark/internal/web"
 )
@@ -38,7 +40,25 @@ func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
 // listen serves a handler on a configured listener until ctx ends; off listeners
 // are skipped. The socket is open on return, so that a taken port is an error of
 // the start.
-func listen(ctx context.Context, g *errgroup.Group, l config.Listener, name string, h http.Handler, log *slog.Logger, h2c bool) error {
+func listen(ctx context.Context, g *errgroup.Group, l config.Listener, name string, h http.Handler, log *slog.Logger) error {
+	return open(ctx, g, l, name, log, func(t *tls.Config) server {
+		return web.NewServer(web.ServerConfig{Handler: h, TLS: t, Log: log})
+	})
+}
+
+// listenTraffic serves a gateway's clients, with the gateway's own framing.
+func listenTraffic(ctx context.Context, g *errgroup.Group, l config.Listener, h http.Handler, log *slog.Logger) error {
+	return open(ctx, g, l, "gateway", log, func(t *tls.Config) server {
+		return gateway.NewServer(gateway.ServerConfig{Handler: h, TLS: t, H2C: true, Log: log})
+	})
+}
+
+// server runs on a socket until its context ends.
+type server interface {
+	Run(ctx context.Context, l net.Listener) error
+}
+
+func open(ctx context.Context, g *errgroup.Group, l config.Listener, name string, log *slog.Logger, make func(*tls.Config) server) error {
 	if l.Off() {
 		return nil
 	}
@@ -55,8 +75,8 @@ func listen(ctx context.Context, g *errgroup.Group, l config.Listener, name stri
 	if err != nil {
 		return fmt.Errorf("listen.%s: %w", name, err)
 	}
-	server := web.NewServer(web.ServerConfig{Handler: h, TLS: tlsConfig, Log: log, H2C: h2c && tlsConfig == nil})
-	g.Go(func() error { return server.Run(ctx, socket) })
+	s := make(tlsConfig)
+	g.Go(func() error { return s.Run(ctx, socket) })
 	log.Info("listening", "part", name, "address", socket.Addr().String(), "tls", tlsConfig != nil)
 	return nil
 }
