@@ -71,6 +71,7 @@ var layers = map[string]int{
 	"cmd/mintmark": command,
 
 	"internal/archtest": tests,
+	"internal/e2e":      tests,
 	// Control on real engines, for the tests of control and of the admin API.
 	"internal/control/controltest": tests,
 }
