@@ -80,7 +80,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	}}
 	admin := adminapi.New(adminapi.Config{
 		Control: c, Auth: ports, Issuance: ports, Keys: ports, Accounts: ports,
-		Joining: adminapi.Fleet{F: p.fleet, Bus: "tls://" + p.cfg.Listen.Bus.Address, CA: p.busCA, Now: time.Now},
+		Joining: adminapi.Fleet{F: p.fleet, Bus: "tls://" + p.cfg.Listen.Bus.Reached(), CA: p.busCA, Now: time.Now},
 		Checks:  onlineChecks{p}, Events: p.store, Version: o.Version, Log: p.log,
 	})
 	for _, l := range []struct {

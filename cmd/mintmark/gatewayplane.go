@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -60,9 +61,7 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 	if !pool.AppendCertsFromPEM([]byte(who.Reply.CA)) {
 		return errors.New("the bus's authority in identity.json is no certificate: remove the file and join again")
 	}
-	conn, err := jetstream.Dial(ctx, jetstream.DialOptions{
-		URL: who.Reply.Bus, TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}, Gateway: who.Reply.Gateway, Seed: mintmark.NewSecret(who.Seed),
-	})
+	conn, err := dialBus(ctx, cfg, who, pool)
 	if err != nil {
 		return fmt.Errorf("bus %s: %w", who.Reply.Bus, err)
 	}
@@ -84,6 +83,23 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 		return errors.Join(err, g.Wait())
 	}
 	return g.Wait()
+}
+
+// dialBus reaches the bus where control said, or where this gateway's
+// configuration says; the bus proves itself by the name that control gave.
+func dialBus(ctx context.Context, cfg config.Config, who *identity, trust *x509.CertPool) (*jetstream.Conn, error) {
+	told, err := url.Parse(who.Reply.Bus)
+	if err != nil {
+		return nil, err
+	}
+	dial := who.Reply.Bus
+	if cfg.Gateway.Bus != "" {
+		dial = "tls://" + cfg.Gateway.Bus
+	}
+	return jetstream.Dial(ctx, jetstream.DialOptions{
+		URL: dial, TLS: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS13, ServerName: told.Hostname()},
+		Gateway: who.Reply.Gateway, Seed: mintmark.NewSecret(who.Seed),
+	})
 }
 
 // identity is what a gateway keeps of its joining (identity.json): its own

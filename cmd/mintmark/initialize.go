@@ -41,7 +41,7 @@ func initialize(ctx context.Context, o cli.InitOptions) error {
 		return fmt.Errorf("make the secrets: %w", err)
 	}
 	quiet := cfg
-	quiet.Listen.Bus = config.Listener{}
+	quiet.Listen.Bus = config.BusListener{}
 	p, err := openPlane(ctx, quiet, o.Environ, newLogger(cfg, o.Stderr))
 	if err != nil {
 		return err

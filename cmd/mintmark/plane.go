@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -123,11 +124,17 @@ func (p *plane) openBus(ctx context.Context) error {
 			return err
 		}
 		p.busCA = string(ca.CertPEM())
-		host, _, err := net.SplitHostPort(p.cfg.Listen.Bus.Address)
-		if err != nil {
-			return fmt.Errorf("listen.bus.address: %w", err)
+		var hosts []string
+		for _, a := range []string{p.cfg.Listen.Bus.Address, p.cfg.Listen.Bus.Reached()} {
+			host, _, err := net.SplitHostPort(a)
+			if err != nil {
+				return fmt.Errorf("listen.bus: %w", err)
+			}
+			if host != "" && !slices.Contains(hosts, host) {
+				hosts = append(hosts, host)
+			}
 		}
-		if o.TLS, err = busCertificate(ca, host); err != nil {
+		if o.TLS, err = busCertificate(ca, hosts); err != nil {
 			return err
 		}
 		o.Listen = p.cfg.Listen.Bus.Address

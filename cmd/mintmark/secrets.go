@@ -106,8 +106,8 @@ func busAuthority(cfg config.Config) (*web.CA, error) {
 }
 
 // busCertificate is a certificate for one run of the bus.
-func busCertificate(ca *web.CA, host string) (*tls.Config, error) {
-	certPEM, keyPEM, err := ca.Issue(web.Leaf{Name: "bus", Hosts: []string{host}, Server: true, TTL: 365 * 24 * time.Hour}, time.Now())
+func busCertificate(ca *web.CA, hosts []string) (*tls.Config, error) {
+	certPEM, keyPEM, err := ca.Issue(web.Leaf{Name: "bus", Hosts: hosts, Server: true, TTL: 365 * 24 * time.Hour}, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -60,12 +60,29 @@ type Config struct {
 
 // Listen says where each part listens.
 type Listen struct {
-	Gateway   Listener `json:"gateway,omitzero" jsonschema:"Traffic through the gateway. Default 127.0.0.1:8080."`
-	Decide    Listener `json:"decide,omitzero" jsonschema:"Answers for other gateways (forward-auth, auth_request); reachable by them alone. Off when empty."`
-	Authority Listener `json:"authority,omitzero" jsonschema:"OAuth and OpenID endpoints. Default 127.0.0.1:8081."`
-	Admin     Listener `json:"admin,omitzero" jsonschema:"Admin API. Default 127.0.0.1:8082."`
-	Metrics   Listener `json:"metrics,omitzero" jsonschema:"/metrics, /livez and /readyz. Default 127.0.0.1:8083."`
-	Bus       Listener `json:"bus,omitzero" jsonschema:"Bus for gateways in other processes. Off when empty; always mutual TLS."`
+	Gateway   Listener    `json:"gateway,omitzero" jsonschema:"Traffic through the gateway. Default 127.0.0.1:8080."`
+	Decide    Listener    `json:"decide,omitzero" jsonschema:"Answers for other gateways (forward-auth, auth_request); reachable by them alone. Off when empty."`
+	Authority Listener    `json:"authority,omitzero" jsonschema:"OAuth and OpenID endpoints. Default 127.0.0.1:8081."`
+	Admin     Listener    `json:"admin,omitzero" jsonschema:"Admin API. Default 127.0.0.1:8082."`
+	Metrics   Listener    `json:"metrics,omitzero" jsonschema:"/metrics, /livez and /readyz. Default 127.0.0.1:8083."`
+	Bus       BusListener `json:"bus,omitzero" jsonschema:"Bus for gateways in other processes. Off when empty; always TLS, by an authority of its own."`
+}
+
+// BusListener is where the bus listens and where gateways find it.
+type BusListener struct {
+	Address   string `json:"address,omitempty" jsonschema:"host:port; - switches the listener off."`
+	Advertise string `json:"advertise,omitempty" jsonschema:"host:port that gateways are told to connect to when they join, and that the bus's certificate is also good for. Default: address."`
+}
+
+// Off reports whether the bus is switched off.
+func (l BusListener) Off() bool { return l.Address == "" || l.Address == "-" }
+
+// Reached returns the host:port that gateways connect to.
+func (l BusListener) Reached() string {
+	if l.Advertise != "" {
+		return l.Advertise
+	}
+	return l.Address
 }
 
 // Listener is one address with its TLS.
@@ -98,6 +115,7 @@ type Gateway struct {
 	Name      string   `json:"name,omitempty" jsonschema:"Name of this gateway: 1 to 63 of a-z, 0-9 and -, starting with a letter."`
 	Control   string   `json:"control,omitempty" jsonschema:"URL of control's admin API, to join by."`
 	ControlCA string   `json:"control_ca,omitempty" jsonschema:"PEM file of the authority that control's certificate must come from; the system's roots when absent."`
+	Bus       string   `json:"bus,omitempty" jsonschema:"host:port to dial for the bus instead of the one that control gave at joining; the certificate must be for the latter all the same."`
 	Join      Source   `json:"join,omitzero" jsonschema:"Where the one-time join token comes from."`
 	Cache     int      `json:"cache,omitempty" jsonschema:"Verified tokens kept in memory, 1,000 to 10,000,000. Default 200,000."`
 	Spool     int      `json:"spool_mb,omitempty" jsonschema:"Bound in MiB of the queue of records not yet acknowledged, 1 to 65,536. Default 256."`

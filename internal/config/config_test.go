@@ -75,6 +75,9 @@ func TestMistakes(t *testing.T) {
 		{"null", "data:", "", "empty value"},
 		{"environment misspelt", "", "MINTMARK_CONTROL_LEASES=1s", "environment: MINTMARK_CONTROL_LEASES: names no setting; did you mean MINTMARK_CONTROL_LEASE?"},
 		{"environment wrong", "", "MINTMARK_GATEWAY_CACHE=x", "want a whole number"},
+		{"bus on every address", "listen: {bus: {address: '0.0.0.0:4222'}}", "", "gateways cannot connect to \"0.0.0.0:4222\"; name as listen.bus.advertise"},
+		{"bus advertised nowhere", "listen: {bus: {address: '10.0.0.1:4222', advertise: ':4222'}}", "", "m.yaml:1:53: listen.bus.advertise: gateways cannot connect to"},
+		{"another bus", "gateway: {bus: here}", "", "gateway.bus: \"here\" is not host:port"},
 		{"client CA", "listen: {admin: {address: '127.0.0.1:1', tls: {cert: a, key: b, require_client: true}}}", "", "name client_ca"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

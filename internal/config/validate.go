@@ -21,8 +21,9 @@ func (c Config) Validate(file string) Errors {
 	}
 	v.url("issuer", c.Issuer, true)
 	for _, l := range c.listeners() {
-		v.listener("listen."+l.name, l.Listener, l.name == "bus")
+		v.listener("listen."+l.name, l.Listener)
 	}
+	v.bus("listen.bus", c.Listen.Bus)
 	v.span("control.lease", c.Control.Lease.D(), 500*time.Millisecond, time.Minute)
 	v.span("control.wait_timeout", c.Control.WaitTimeout.D(), 10*time.Millisecond, 10*time.Minute)
 	v.number("gateway.cache", c.Gateway.Cache, 1_000, 10_000_000)
@@ -31,6 +32,9 @@ func (c Config) Validate(file string) Errors {
 		if err := mintmark.CheckGatewayID(c.GatewayID()); err != nil {
 			v.fail("gateway.name", err.Error(), "")
 		}
+	}
+	if c.Gateway.Bus != "" {
+		v.hostPort("gateway.bus", c.Gateway.Bus)
 	}
 	if c.Gateway.Control != "" {
 		v.url("gateway.control", c.Gateway.Control, false)
@@ -65,7 +69,6 @@ func (c Config) listeners() []namedListener {
 		{"authority", c.Listen.Authority},
 		{"admin", c.Listen.Admin},
 		{"metrics", c.Listen.Metrics},
-		{"bus", c.Listen.Bus},
 	}
 }
 
@@ -120,28 +123,52 @@ func (v *validator) url(path, text string, issuer bool) {
 	}
 }
 
-func (v *validator) listener(path string, l Listener, bus bool) {
+func (v *validator) listener(path string, l Listener) {
 	if l.TLS != nil {
 		v.tls(path+".tls", *l.TLS)
 	}
 	if l.Off() {
 		return
 	}
-	host, port, err := net.SplitHostPort(l.Address)
-	if err != nil {
-		v.fail(path+".address", fmt.Sprintf("%.80q is not host:port", l.Address), "write for instance 127.0.0.1:8080")
-		return
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
-		v.fail(path+".address", fmt.Sprintf("%.20q is not a port", port), "want 0 to 65535")
-		return
-	}
-	// The bus makes its own certificates from control's own authority.
-	if bus || l.TLS != nil || l.Insecure || loopbackHost(host) {
+	host, ok := v.hostPort(path+".address", l.Address)
+	if !ok || l.TLS != nil || l.Insecure || loopbackHost(host) {
 		return
 	}
 	v.fail(path+".address", fmt.Sprintf("%s is reachable from outside and has no TLS", l.Address),
 		"add tls, or listen on 127.0.0.1, or say insecure: true when something in front ends TLS")
+}
+
+// hostPort wants host:port and returns the host.
+func (v *validator) hostPort(path, address string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		v.fail(path, fmt.Sprintf("%.80q is not host:port", address), "write for instance 127.0.0.1:8080")
+		return "", false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+		v.fail(path, fmt.Sprintf("%.20q is not a port", port), "want 0 to 65535")
+		return "", false
+	}
+	return host, true
+}
+
+// bus makes its own certificates, so that it may listen anywhere; but gateways
+// must be told an address that leads somewhere.
+func (v *validator) bus(path string, l BusListener) {
+	if l.Off() {
+		return
+	}
+	if _, ok := v.hostPort(path+".address", l.Address); !ok {
+		return
+	}
+	at := path + ".address"
+	if l.Advertise != "" {
+		at = path + ".advertise"
+	}
+	host, ok := v.hostPort(at, l.Reached())
+	if ip := net.ParseIP(host); ok && (host == "" || ip != nil && ip.IsUnspecified()) {
+		v.fail(at, fmt.Sprintf("gateways cannot connect to %.80q", l.Reached()), "name as listen.bus.advertise the host:port by which gateways reach this machine")
+	}
 }
 
 func (v *validator) tls(path string, t TLS) {
