@@ -74,6 +74,8 @@ var layers = map[string]int{
 	"internal/e2e":      tests,
 	// Control on real engines, for the tests of control and of the admin API.
 	"internal/control/controltest": tests,
+	// The side-by-side benchmark; no part of the product.
+	"bench/rig": tests,
 }
 
 // sameLayer names the arrows allowed within a layer.
