@@ -49,9 +49,8 @@ func controlProcess(ctx context.Context, o cli.ProcessOptions) error {
 // run starts the control plane's roles in a group: fleet, recorder, authority,
 // foreign issuers, housekeeping, and the listeners of authority and admin API.
 func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions) error {
-	metrics := controlMetrics(p.registry)
 	g.Go(func() error { return stopped(p.fleet.Run(ctx)) })
-	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: metrics.folded, Log: p.log})
+	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: p.metrics.folded, Log: p.log})
 	g.Go(func() error { return stopped(rec.Run(ctx)) })
 	g.Go(func() error { return stopped(p.auth.Run(ctx)) })
 	c := ctl.New(ctl.Config{
@@ -68,8 +67,14 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	})
 	g.Go(func() error { return stopped(p.issuers.Run(ctx)) })
 	c.Resume(ctx)
-	g.Go(func() error { return p.tidy(ctx, metrics) })
+	g.Go(func() error { return p.tidy(ctx) })
+	g.Go(func() error { return p.metrics.count(ctx, p.store) })
 
+	tracing, end, err := newTracing(ctx, p.cfg, "control", p.log)
+	if err != nil {
+		return err
+	}
+	p.ends = append(p.ends, end)
 	p.health.Ready("ledger", func(ctx context.Context) error { _, err := p.store.Head(ctx); return err })
 	p.health.Ready("signing keys", func(context.Context) error { return p.auth.Ready() })
 	if err := p.apply(ctx, c, o.Apply); err != nil {
@@ -88,8 +93,8 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 		name    string
 		handler http.Handler
 	}{
-		{p.cfg.Listen.Authority, "authority", web.Identify(p.auth.Handler())},
-		{p.cfg.Listen.Admin, "admin", web.Identify(admin)},
+		{p.cfg.Listen.Authority, "authority", web.Identify(tracing.Serve("authority", p.metrics.timed(p.auth.Handler())))},
+		{p.cfg.Listen.Admin, "admin", web.Identify(tracing.Serve("admin", admin))},
 		{p.cfg.Listen.Metrics, "metrics", telemetry.Handler(p.health, p.registry)},
 	} {
 		if err := listen(ctx, g, l.at, l.name, l.handler, p.log); err != nil {
@@ -172,17 +177,13 @@ func (p *plane) publishIssuers(ctx context.Context, part epoch.Issuers) (uint64,
 }
 
 // tidy drops what is over, once a minute.
-func (p *plane) tidy(ctx context.Context, m *metricSet) error {
+func (p *plane) tidy(ctx context.Context) error {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
-	state := time.NewTicker(time.Second)
-	defer state.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-state.C:
-			m.state(p.fleet)
 		case now := <-t.C:
 			if due, err := p.store.Due(ctx, now); err != nil || !due {
 				continue

@@ -123,10 +123,14 @@ func member(ctx context.Context, cfg config.Config, o cli.ProcessOptions) (*iden
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	if cfg.Gateway.Join.IsZero() {
-		return nil, fmt.Errorf("gateway %s has not joined yet: make a one-time token with `mintmark gateway join-token %[1]s` and name its file as gateway.join.file", cfg.Gateway.Name)
+	source := cfg.Gateway.Join
+	if source.IsZero() {
+		source.Env = "MINTMARK_JOIN"
 	}
-	token, err := cfg.Gateway.Join.Read(lookup(o.Environ))
+	token, err := source.Read(lookup(o.Environ))
+	if errors.Is(err, config.ErrNoSecret) {
+		return nil, fmt.Errorf("gateway %s has not joined yet: make a one-time token with `mintmark gateway join-token %[1]s` and give it as MINTMARK_JOIN, or name its file as gateway.join.file", cfg.Gateway.Name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("gateway.join: %w", err)
 	}
@@ -195,14 +199,17 @@ type gatewayNode struct {
 	spool     *spool.Spool
 	upstreams *upstream.Set
 	gateway   *gateway.Gateway
-	counter   *usage.Counter
+	endTraces func()
+	verifier  *verifier.Verifier
+	counter   counted
 }
 
 // openGateway opens a gateway's own store and puts in force what it had applied.
 func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetstream.Conn, keys func(string) ed25519.PublicKey,
 	lease time.Duration, version string, registry gatewayMetrics, log *slog.Logger,
 ) (_ *gatewayNode, err error) {
-	n := &gatewayNode{cfg: cfg, log: log, upstreams: upstream.New(upstream.Config{}), counter: usage.New(usage.Config{})}
+	n := &gatewayNode{cfg: cfg, log: log, upstreams: upstream.New(upstream.Config{})}
+	n.counter = counted{usage.New(usage.Config{}), telemetry.NewGateway(registry, n.state)}
 	if n.store, err = sqlite.OpenGateway(ctx, dir); err != nil {
 		return nil, err
 	}
@@ -234,9 +241,9 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 		access = log
 	}
 	ask := n.follower
+	n.verifier = verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey})
 	n.gateway, err = gateway.New(gateway.Config{
-		State: ask, Verifier: verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey}),
-		Counter: counted{n.counter}, Recorder: n.spool, Reissuer: ask, Once: ask, Upstreams: n.upstreams,
+		State: ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Reissuer: ask, Once: ask, Upstreams: n.upstreams,
 		Now: time.Now, Log: log, Access: access, Metrics: registry,
 	})
 	return n, err
@@ -247,10 +254,15 @@ func (n *gatewayNode) run(ctx context.Context, g *errgroup.Group) error {
 	g.Go(func() error { return stopped(n.follower.Run(ctx)) })
 	g.Go(func() error { return stopped(n.spool.Run(ctx)) })
 	g.Go(func() error { n.upstreams.Run(ctx); return nil })
-	if err := listenTraffic(ctx, g, n.cfg.Listen.Gateway, n.gateway, n.log); err != nil {
+	tracing, end, err := newTracing(ctx, n.cfg, "gateway", n.log)
+	if err != nil {
 		return err
 	}
-	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: counted{n.counter}})
+	n.endTraces = end
+	if err := listenTraffic(ctx, g, n.cfg.Listen.Gateway, tracing.Serve("gateway", n.gateway), n.log); err != nil {
+		return err
+	}
+	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: n.counter})
 	return listen(ctx, g, n.cfg.Listen.Decide, "decide", decide, n.log)
 }
 
@@ -265,6 +277,9 @@ func (n *gatewayNode) health(h *telemetry.Health) {
 }
 
 func (n *gatewayNode) close() {
+	if n.endTraces != nil {
+		n.endTraces()
+	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
 			n.log.Error("close the gateway's store", "error", err)

@@ -38,7 +38,7 @@ type plane struct {
 	log     *slog.Logger
 	keys    *keyring.Keyring
 	store   *sqlite.Store
-	ledger  *ledger.Ledger
+	ledger  meteredLedger
 	bus     *jetstream.Server
 	conn    *jetstream.Conn
 	fleet   *fleet.Fleet
@@ -47,8 +47,10 @@ type plane struct {
 	busCA   string // PEM
 
 	registry *prometheus.Registry
+	metrics  *metricSet
 	health   *telemetry.Health
 
+	ends  []func()        // called by close, first
 	group *errgroup.Group // owns the ledger's writer
 	stop  context.CancelFunc
 }
@@ -57,6 +59,7 @@ type plane struct {
 // ledger's writer runs from here on; the rest waits for run.
 func openPlane(ctx context.Context, cfg config.Config, environ []string, log *slog.Logger) (_ *plane, err error) {
 	p := &plane{cfg: cfg, log: log, registry: telemetry.NewRegistry(version()), health: telemetry.NewHealth()}
+	p.metrics = p.newMetrics()
 	defer func() {
 		if err != nil {
 			p.close()
@@ -86,7 +89,7 @@ func (p *plane) openLedger(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
-	p.ledger = ledger.New(ledger.Config{Engine: p.store, Fold: projection.Fold, Sign: signer.Checkpoint, Now: time.Now, Random: rand.Reader})
+	p.ledger = meteredLedger{ledger.New(ledger.Config{Engine: p.store, Fold: projection.Fold, Sign: signer.Checkpoint, Now: time.Now, Random: rand.Reader}), p.metrics}
 	if err := p.ledger.Open(ctx); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
@@ -169,7 +172,7 @@ func (p *plane) openRoles(ctx context.Context) error {
 	}
 	p.auth, err = authority.New(authority.Config{Issuer: p.cfg.Issuer, Upstreams: upstreams}, authority.Deps{
 		Ledger: p.ledger, Tokens: p.store, Documents: p.store, State: p.fleet, Revoker: p.fleet, Publisher: p.fleet,
-		Keyring: p.keys, Keys: p.keys, Passwords: p.keys, Foreign: p.issuers, Egress: egress.Client(), Log: p.log,
+		Keyring: p.keys, Keys: p.keys, Passwords: p.keys, Foreign: p.issuers, Egress: egress.Client(), Log: p.log, Metrics: p.metrics.authority,
 	})
 	if err != nil {
 		return err
@@ -192,6 +195,9 @@ func (p *plane) stateKey(kid string) ed25519.PublicKey { return p.fleet.StateKey
 // close ends what openPlane opened, last first. What the roles appended before is
 // durable when it returns.
 func (p *plane) close() {
+	for _, end := range p.ends {
+		end()
+	}
 	if p.conn != nil {
 		p.conn.Close()
 	}

@@ -81,6 +81,23 @@ func open(ctx context.Context, g *errgroup.Group, l config.Listener, name string
 	return nil
 }
 
+// newTracing opens a process's traces; end sends what is left of them.
+func newTracing(ctx context.Context, cfg config.Config, role string, log *slog.Logger) (tracing *telemetry.Tracing, end func(), err error) {
+	tracing, err = telemetry.NewTracing(ctx, telemetry.TracingConfig{
+		Endpoint: cfg.OTLP.Endpoint, PerMille: cfg.OTLP.SamplePerMille, Role: role, Version: version(),
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("otlp: %w", err)
+	}
+	return tracing, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := tracing.Shutdown(ctx); err != nil {
+			log.Warn("last traces not sent", "error", err)
+		}
+	}, nil
+}
+
 // stopped forgets the error of a part that ended because it was told to.
 func stopped(err error) error {
 	if errors.Is(err, context.Canceled) {

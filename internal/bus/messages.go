@@ -279,6 +279,9 @@ type UsageDelta struct {
 	N       uint64             `json:"n"`
 	First   int64              `json:"f"` // Unix milliseconds
 	Last    int64              `json:"l"`
+	// Issuer is for the gateway's own metrics; it does not travel: the ledger knows
+	// who issued a token.
+	Issuer string `json:"-"`
 }
 
 // Refusal is one refused request.

@@ -109,6 +109,16 @@ func (l *leaseState) now() time.Duration {
 	return now
 }
 
+// LeaseLeft is how much longer the lease in effect lasts: negative once it is
+// over, and when there is none.
+func (f *Follower) LeaseLeft() time.Duration {
+	sent := f.lease.sent.Load()
+	if sent < 0 {
+		return -1
+	}
+	return time.Duration(f.lease.length.Load()) - longest(f.lease.now()-time.Duration(sent))
+}
+
 // Freshness says how old the state may be, for admission. It does not allocate.
 func (f *Follower) Freshness() admission.Freshness {
 	sent := f.lease.sent.Load()

@@ -51,6 +51,8 @@ const (
 	qDue             = "purge_due"
 	qSeqFrom         = "issued_from"
 	qSeqTo           = "issued_to"
+	qLive            = "live_tokens"
+	qExpired         = "expired_between"
 )
 
 // A query is one SQL text with its name.
@@ -90,6 +92,10 @@ var queries = func() map[string]string {
 		qHashes:          `SELECT hashes FROM hashes WHERE chunk = ?1`,
 		qDue: `SELECT EXISTS (SELECT 1 FROM documents WHERE expires < ?1) OR EXISTS (SELECT 1 FROM sealed WHERE until < ?2)
 			OR EXISTS (SELECT 1 FROM once WHERE expires < ?1) OR EXISTS (SELECT 1 FROM revocations WHERE forget > 0 AND forget < ?1)`,
+		qLive: `SELECT coalesce(t.release, ''), coalesce(t.client, ''), t.issuer, count(*) FROM tokens t
+			WHERE t.exp > ?1 AND t.state IN (1, 2) GROUP BY 1, 2, 3`,
+		qExpired: `SELECT coalesce(t.release, ''), coalesce(t.client, ''), t.issuer, count(*) FROM tokens t
+			WHERE t.exp > ?1 AND t.exp <= ?2 AND t.state IN (1, 2, 3) GROUP BY 1, 2, 3`,
 		qSeqFrom: `SELECT coalesce(min(seq), 0) FROM tokens WHERE kind <> 5 AND iat BETWEEN ?1
 			AND (SELECT iat FROM tokens WHERE kind <> 5 AND iat >= ?1 ORDER BY iat LIMIT 1) + 2`,
 		qSeqTo: `SELECT coalesce(max(seq), 0) FROM tokens WHERE kind <> 5 AND iat <= ?1

@@ -57,6 +57,30 @@ func (s *Store) LiveBy(ctx context.Context, dimension string, now time.Time) (ma
 	return out, nil
 }
 
+// TokenCount is a number of tokens of one release, client and issuer.
+type TokenCount struct {
+	Release mintmark.ReleaseID
+	Client  mintmark.ClientID
+	Issuer  string
+	Tokens  int64
+}
+
+func scanTokenCount(r scanner) (c TokenCount, err error) {
+	return c, r.Scan(&c.Release, &c.Client, &c.Issuer, &c.Tokens)
+}
+
+// LiveTokens counts live tokens by release, client and issuer. It reads every
+// live token. Revocations by rule are not looked at.
+func (s *Store) LiveTokens(ctx context.Context, now time.Time) ([]TokenCount, error) {
+	return many(ctx, s, qLive, scanTokenCount, now.Unix())
+}
+
+// ExpiredBetween counts tokens that expired after from and not after to without
+// having ended before, by release, client and issuer.
+func (s *Store) ExpiredBetween(ctx context.Context, from, to time.Time) ([]TokenCount, error) {
+	return many(ctx, s, qExpired, scanTokenCount, from.Unix(), to.Unix())
+}
+
 // lead names the selector's most specific dimension that has an index.
 func lead(s mintmark.Selector) string {
 	switch {

@@ -1,12 +1,27 @@
 package telemetry
 
 import (
-	"time"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mintmark/mintmark"
 )
+
+// ControlState is what control knows of the state log and its members at one
+// moment.
+type ControlState struct {
+	Epoch, Settled, Seq, Term uint64
+	Revocations               int // in force
+	Gateways                  []Member
+}
+
+// Member is a gateway as control sees it.
+type Member struct {
+	Gateway mintmark.GatewayID
+	State   string // of its lease
+	Behind  uint64 // rows not acknowledged
+}
 
 // Control holds the metrics of control: the state log, its members and what its
 // receipts said.
@@ -14,103 +29,85 @@ type Control struct {
 	labels  *Labels
 	revoked *prometheus.CounterVec
 	outcome *prometheus.CounterVec
-	members *prometheus.GaugeVec
-	// Reach is the time from commit to the barrier's end, in seconds.
-	Reach prometheus.Histogram
-	// Epoch, Seq and Term are the head of the state log.
-	Epoch, Seq, Term prometheus.Gauge
+	reach   prometheus.Histogram
+
+	mu      sync.Mutex
+	pending map[mintmark.ReceiptID]struct{} // guarded by mu; counted, not completed
 }
 
-// NewControl registers control's metrics.
-func NewControl(r prometheus.Registerer) *Control {
-	members := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mintmark_control_gateways", Help: "Gateways by state of their lease."}, []string{"state"})
-	r.MustRegister(members)
+// maxPending bounds the receipts remembered as counted.
+const maxPending = 10_000
+
+// NewControl registers control's metrics. read is called once per scrape.
+func NewControl(r prometheus.Registerer, read func() ControlState) *Control {
+	r.MustRegister(newReadings(read,
+		reading[ControlState]{gauge, "mintmark_control_epoch", "Number of the current epoch.", func(s ControlState) float64 { return float64(s.Epoch) }},
+		reading[ControlState]{gauge, "mintmark_control_settled_epoch", "Newest epoch that every leased gateway acknowledged.", func(s ControlState) float64 { return float64(s.Settled) }},
+		reading[ControlState]{gauge, "mintmark_control_head_seq", "Number of the last state-log row.", func(s ControlState) float64 { return float64(s.Seq) }},
+		reading[ControlState]{gauge, "mintmark_control_term", "Current term.", func(s ControlState) float64 { return float64(s.Term) }},
+		reading[ControlState]{gauge, "mintmark_control_revocations", "Revocations in force.", func(s ControlState) float64 { return float64(s.Revocations) }},
+	), &memberReadings{read: read})
 	return &Control{
 		labels:  NewLabels(),
-		revoked: counter(r, "mintmark_control_revoked_tokens_total", "Live tokens covered by revocations at their commit.", "action", "release", "client"),
-		outcome: counter(r, "mintmark_control_receipts_total", "Receipts by kind and outcome.", "kind", "outcome"),
-		members: members,
-		Reach:   histogram(r, "mintmark_control_reach_seconds", "Time from commit until every gateway applied it or was fenced."),
-		Epoch:   gauge(r, "mintmark_control_epoch", "Number of the current epoch."),
-		Seq:     gauge(r, "mintmark_control_head_seq", "Number of the last state-log row."),
-		Term:    gauge(r, "mintmark_control_term", "Current term."),
+		revoked: counter(r, "mintmark_control_revoked_tokens_total", "Live tokens covered by revocations and suspensions at their commit.", "action", "release", "client", "issuer"),
+		outcome: counter(r, "mintmark_control_receipts_total", "Receipts completed, by kind and outcome.", "kind", "outcome"),
+		reach:   histogram(r, "mintmark_control_reach_seconds", "Time from commit until every gateway applied it or was fenced."),
+		pending: map[mintmark.ReceiptID]struct{}{},
 	}
 }
 
-// Receipt counts a receipt and the tokens that its revocations covered.
+// Receipt counts a receipt that was written: the tokens that its revocations
+// cover the first time, its outcome once it is not pending any more.
 func (c *Control) Receipt(r *mintmark.Receipt) {
-	c.outcome.WithLabelValues(r.Kind, string(r.Outcome)).Inc()
-	if r.Outcome == mintmark.OutcomeEffective {
-		c.Reach.Observe(r.Elapsed.Seconds())
+	c.mu.Lock()
+	_, counted := c.pending[r.ID]
+	switch {
+	case r.Outcome != mintmark.OutcomePending:
+		delete(c.pending, r.ID)
+	case len(c.pending) < maxPending:
+		c.pending[r.ID] = struct{}{}
 	}
-	if len(r.Revocations) > 0 {
-		first := r.Revocations[0]
-		c.revoked.WithLabelValues(first.Action.String(), c.labels.release.Label(string(r.Release)), c.labels.client.Label(string(first.Selector.Client))).Add(float64(r.Tokens))
+	c.mu.Unlock()
+	if r.Outcome != mintmark.OutcomePending {
+		c.outcome.WithLabelValues(r.Kind, string(r.Outcome)).Inc()
+		c.reach.Observe(r.Elapsed.Seconds())
 	}
-}
-
-// Members sets how many gateways are live, lapsed and unknown.
-func (c *Control) Members(live, lapsed int) {
-	c.members.WithLabelValues("live").Set(float64(live))
-	c.members.WithLabelValues("lapsed").Set(float64(lapsed))
-}
-
-// Recorder holds the recorder's metrics: what was folded, and the ledger's own
-// counts of tokens by state.
-type Recorder struct {
-	labels *Labels
-	live   *prometheus.GaugeVec
-	ended  *prometheus.CounterVec
-	// Batches and Deltas were folded; Duplicates were known already.
-	Batches, Deltas, Duplicates prometheus.Counter
-	// Append is the time of one ledger append, in seconds.
-	Append prometheus.Histogram
-	// Lag is the age of the oldest record at its folding, in seconds.
-	Lag prometheus.Gauge
-}
-
-// NewRecorder registers the recorder's metrics.
-func NewRecorder(r prometheus.Registerer) *Recorder {
-	one := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		r.MustRegister(c)
-		return c
+	// One that was pending before this process began was counted by the process
+	// before; it is not told apart from one completed at once, which are not
+	// written pending.
+	if counted || len(r.Revocations) == 0 || r.Outcome != mintmark.OutcomePending {
+		return
 	}
-	live := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mintmark_tokens_live", Help: "Live tokens."}, tokenLabels)
-	r.MustRegister(live)
-	return &Recorder{
-		labels:     NewLabels(),
-		live:       live,
-		ended:      counter(r, "mintmark_tokens_ended_total", "Tokens that ended, by state: expired, revoked, superseded.", append([]string{"state"}, tokenLabels...)...),
-		Batches:    one("mintmark_recorder_batches_total", "Record batches folded into the ledger."),
-		Deltas:     one("mintmark_recorder_deltas_total", "Usage deltas folded into the ledger."),
-		Duplicates: one("mintmark_recorder_duplicates_total", "Record batches delivered again and ignored."),
-		Append:     histogram(r, "mintmark_ledger_append_seconds", "Time of one ledger append."),
-		Lag:        gauge(r, "mintmark_recorder_lag_seconds", "Age of the oldest record at its folding."),
+	first := r.Revocations[0]
+	release := string(r.Release)
+	if release == "" {
+		release = string(first.Selector.Release)
 	}
+	c.revoked.WithLabelValues(append([]string{first.Action.String()}, c.labels.values(release, string(first.Selector.Client), first.Selector.Issuer)...)...).Add(float64(r.Tokens))
 }
 
-// LiveCount is one line of the ledger's count of live tokens.
-type LiveCount struct {
-	Release mintmark.ReleaseID
-	Client  mintmark.ClientID
-	Issuer  string
-	Tokens  int64
+// memberReadings collects the gauges of each gateway, as many as have joined.
+type memberReadings struct{ read func() ControlState }
+
+var (
+	membersDesc = prometheus.NewDesc("mintmark_control_gateways", "Gateways by state of their lease.", []string{"state"}, nil)
+	behindDesc  = prometheus.NewDesc("mintmark_control_gateway_behind_rows", "State-log rows that a gateway has not acknowledged.", []string{"gateway"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *memberReadings) Describe(out chan<- *prometheus.Desc) {
+	out <- membersDesc
+	out <- behindDesc
 }
 
-// SetLive replaces the gauges of live tokens; lines that meet in one bounded
-// label add up.
-func (m *Recorder) SetLive(lines []LiveCount) {
-	m.live.Reset()
-	for _, l := range lines {
-		m.live.WithLabelValues(m.labels.values(string(l.Release), string(l.Client), l.Issuer)...).Add(float64(l.Tokens))
+// Collect implements prometheus.Collector.
+func (c *memberReadings) Collect(out chan<- prometheus.Metric) {
+	states := map[string]int{"live": 0}
+	for _, m := range c.read().Gateways {
+		states[m.State]++
+		out <- prometheus.MustNewConstMetric(behindDesc, gauge, float64(m.Behind), string(m.Gateway))
+	}
+	for s, n := range states {
+		out <- prometheus.MustNewConstMetric(membersDesc, gauge, float64(n), s)
 	}
 }
-
-// Ended adds n tokens that ended in state.
-func (m *Recorder) Ended(state mintmark.TokenState, release mintmark.ReleaseID, client mintmark.ClientID, issuer string, n uint64) {
-	m.ended.WithLabelValues(append([]string{state.String()}, m.labels.values(string(release), string(client), issuer)...)...).Add(float64(n))
-}
-
-// Since observes the seconds from start to now, both of a monotonic clock.
-func Since(h prometheus.Observer, start, now time.Time) { h.Observe(now.Sub(start).Seconds()) }

@@ -3,14 +3,17 @@ package telemetry
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -72,20 +75,24 @@ func TestBounded(t *testing.T) {
 
 func TestMetricsAreBoundedAndLint(t *testing.T) {
 	r := prometheus.NewRegistry()
-	g, a, c, rec := NewGateway(r), NewAuthority(r), NewControl(r), NewRecorder(r)
+	g := NewGateway(r, func() GatewayState { return GatewayState{Lease: -time.Second} })
+	c := NewControl(r, func() ControlState { return ControlState{Gateways: []Member{{Gateway: "a", State: "live", Behind: 2}}} })
+	a, tok, _ := NewAuthority(r), NewTokens(r), NewRecorder(r)
 	for i := range 2000 {
 		g.AddValidated("orders/v1", mintmark.ClientID(fmt.Sprint("client", i)), "https://i", 1)
 	}
 	g.AddRefused(mintmark.CodeExpired, "orders/v1", "c", "i", 3)
-	token := &mintmark.Token{Kind: mintmark.KindAccessJWT, Client: "c", Mark: mintmark.Mark{Release: "orders/v1"}}
-	a.Issued(token)
-	a.Renewed(token)
-	a.Reused(token)
-	a.Failed("refresh_token", "invalid_grant")
-	c.Receipt(&mintmark.Receipt{Kind: "revoke", Outcome: mintmark.OutcomeEffective, Tokens: 4, Revocations: []mintmark.Revocation{{Action: mintmark.ActionRevoke}}})
-	c.Members(3, 0)
-	rec.SetLive([]LiveCount{{Release: "orders/v1", Client: "c", Tokens: 7}, {Release: "orders/v1", Client: "c", Tokens: 1}})
-	rec.Ended(mintmark.StateExpired, "orders/v1", "c", "", 2)
+	a.Reused("c")
+	a.Refused("/token", "invalid_grant", "c")
+	tok.Issued(mintmark.KindAccessJWT, "orders/v1", "c", "i")
+	tok.Renewed("orders/v1", "c", "i")
+	pending := &mintmark.Receipt{ID: "rcp_1", Kind: "revoke", Outcome: mintmark.OutcomePending, Tokens: 4, Revocations: []mintmark.Revocation{{Action: mintmark.ActionRevoke}}}
+	c.Receipt(pending)
+	done := *pending
+	done.Outcome = mintmark.OutcomeEffective
+	c.Receipt(&done)
+	tok.SetLive([]Count{{Release: "orders/v1", Client: "c", Tokens: 7}, {Release: "orders/v1", Client: "c", Tokens: 1}})
+	tok.Ended(mintmark.StateExpired, Count{Release: "orders/v1", Client: "c", Tokens: 2})
 	families, err := r.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +107,14 @@ func TestMetricsAreBoundedAndLint(t *testing.T) {
 	if got := byName["mintmark_tokens_live"].GetMetric()[0].GetGauge().GetValue(); got != 8 {
 		t.Errorf("live = %v", got)
 	}
-	if h := byName["mintmark_gateway_decision_seconds"].GetMetric()[0].GetHistogram(); h.GetSchema() == 0 {
-		t.Error("decisions are not in a native histogram")
+	if h := byName["mintmark_control_reach_seconds"].GetMetric()[0].GetHistogram(); h.GetSchema() == 0 || h.GetSampleCount() != 1 {
+		t.Errorf("reach is not one observation in a native histogram: %v", h)
+	}
+	if got := byName["mintmark_control_revoked_tokens_total"].GetMetric()[0].GetCounter().GetValue(); got != 4 {
+		t.Errorf("revoked = %v: a receipt counts once, at its commit", got)
+	}
+	if got := byName["mintmark_gateway_lease_seconds"].GetMetric()[0].GetGauge().GetValue(); got != -1 {
+		t.Errorf("lease = %v", got)
 	}
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	if err != nil || len(problems) > 0 {
@@ -149,21 +162,53 @@ func TestTracingPassesContextWhenOff(t *testing.T) {
 	}
 }
 
+// TestTracingExports: a sampled request becomes a span under the caller's, what is
+// behind it is called under that span, and the collector gets it.
 func TestTracingExports(t *testing.T) {
-	got := make(chan string, 10)
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.URL.Path }))
+	got := make(chan *http.Request, 10)
+	var body []byte
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ = io.ReadAll(r.Body)
+		got <- r
+	}))
 	defer s.Close()
-	tr, err := NewTracing(t.Context(), TracingConfig{Endpoint: s.URL + "/v1/traces", PerMille: 1000, Role: "test"})
+	tr, err := NewTracing(t.Context(), TracingConfig{Endpoint: s.URL, PerMille: 0, Role: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, span := tr.Start(t.Context(), "x")
-	span.End()
+	const trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	var seen []string
+	h := tr.Serve("admin", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header.Get("Traceparent"))
+		w.WriteHeader(http.StatusTeapot)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+	}))
+	for _, flags := range []string{"01", "00"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Traceparent", "00-"+trace+"-"+caller+"-"+flags)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if !strings.HasPrefix(seen[0], "00-"+trace+"-") || strings.Contains(seen[0], caller) || !strings.HasSuffix(seen[0], "-01") {
+		t.Errorf("sampled: passed on as %s", seen[0])
+	}
+	if seen[1] != "00-"+trace+"-"+caller+"-00" {
+		t.Errorf("not sampled: passed on as %s", seen[1])
+	}
 	if err := tr.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if p := <-got; p != "/v1/traces" {
-		t.Errorf("exported to %s", p)
+	r := <-got
+	if r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/x-protobuf" {
+		t.Errorf("exported to %s as %s", r.URL.Path, r.Header.Get("Content-Type"))
+	}
+	id, err := hex.DecodeString(trace)
+	if err != nil || !bytes.Contains(body, id) || !bytes.Contains(body, []byte("mintmark-test")) || bytes.Count(body, id) != 1 {
+		t.Errorf("the collector did not get the one span: %q", body)
+	}
+	if len(got) != 0 {
+		t.Error("exported more than once")
 	}
 }
 

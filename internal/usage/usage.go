@@ -60,6 +60,7 @@ type cell struct {
 	client      mintmark.ClientID
 	route       string
 	served      mintmark.ReleaseID
+	issuer      string // of the token, or of the first one of those without a name
 	code        mintmark.Code
 	n           uint64
 	first, last int64
@@ -95,7 +96,7 @@ func New(c Config) *Counter {
 func (c *Counter) Count(t *mintmark.Token, route *epoch.RouteEntry, served *epoch.ReleaseEntry, code mintmark.Code, now time.Time) {
 	k := cell{code: code, first: now.UnixMilli()}
 	if t != nil {
-		k.token, k.release, k.client = t.ID, t.Mark.Release, t.Client
+		k.token, k.release, k.client, k.issuer = t.ID, t.Mark.Release, t.Client, t.Issuer
 	}
 	if route != nil {
 		k.route = route.ID
@@ -211,7 +212,7 @@ func (c *Counter) Flush(b *bus.RecordBatch) {
 			k := &s.spare.cells[j]
 			b.Usage = append(b.Usage, bus.UsageDelta{
 				Token: k.token, Release: k.release, Served: k.served, Client: k.client,
-				Route: k.route, Code: k.code, N: k.n, First: k.first, Last: k.last,
+				Route: k.route, Code: k.code, N: k.n, First: k.first, Last: k.last, Issuer: k.issuer,
 			})
 		}
 		clear(s.spare.cells) // let go of the strings
