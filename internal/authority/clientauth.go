@@ -18,6 +18,12 @@ import (
 	"github.com/mintmark/mintmark/internal/oauth"
 )
 
+// Spaces of single-use marks.
+const (
+	spaceAssertion = "assertion"
+	spaceDPoP      = "dpop"
+)
+
 // skew allowed in assertions and proofs of others.
 const skew = 30 * time.Second
 
@@ -197,7 +203,7 @@ func (a *Authority) assertionCheck(keys []*jose.Key, client bool) oauth.Assertio
 // assertionOnce keeps an assertion single for as long as it would be taken.
 func assertionOnce(as *oauth.Assertion) ledger.Once {
 	return ledger.Once{
-		Space: "assertion", Key: as.Claims.Issuer + "\x00" + as.Claims.ID,
+		Space: spaceAssertion, Key: as.Claims.Issuer + "\x00" + as.Claims.ID,
 		Expires: time.Unix(as.Claims.Expires, 0).Add(2 * skew),
 	}
 }

@@ -62,7 +62,7 @@ func (a *Authority) proof(w http.ResponseWriter, r *http.Request, access string,
 	case err != nil:
 		return "", refuse("invalid_dpop_proof", "the DPoP proof is not valid")
 	}
-	*once = append(*once, ledger.Once{Space: "dpop", Key: p.JKT + "\x00" + p.ID, Expires: time.Unix(p.Expires, 0).Add(time.Second)})
+	*once = append(*once, ledger.Once{Space: spaceDPoP, Key: p.JKT + "\x00" + p.ID, Expires: time.Unix(p.Expires, 0).Add(time.Second)})
 	return p.JKT, nil
 }
 

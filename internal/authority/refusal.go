@@ -32,9 +32,14 @@ var errClient = refuseWith(http.StatusUnauthorized, "invalid_client", "client au
 // asRefusal maps any error to what a client is told.
 func asRefusal(err error) *refusal {
 	var r *refusal
+	var used *ledger.UsedError
 	switch {
 	case errors.As(err, &r):
 		return r
+	case errors.As(err, &used) && used.Space == spaceAssertion:
+		return errClient.(*refusal) // RFC 7523 §3.2
+	case errors.As(err, &used) && used.Space == spaceDPoP:
+		return &refusal{Code: "invalid_dpop_proof", Detail: "the DPoP proof was used before"}
 	case errors.Is(err, ledger.ErrUsed):
 		return &refusal{Code: "invalid_request", Detail: "a single-use proof or assertion was used before"}
 	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrStale), errors.Is(err, ledger.ErrConflict),

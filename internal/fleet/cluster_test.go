@@ -227,6 +227,30 @@ func TestRevocationIsEffectiveOnEveryGateway(t *testing.T) {
 	})
 }
 
+func TestRevokeReturnsWithTheRowApplied(t *testing.T) {
+	c := newCluster(t, "east", "west")
+	facts := func(subject string) []mintmark.Revocation {
+		return []mintmark.Revocation{{Action: mintmark.ActionRevoke, Selector: mintmark.Selector{Subject: subject}, Reason: "signed out"}}
+	}
+	for i := range 20 {
+		subject := string(rune('a' + i))
+		if _, err := c.fleet.Revoke(t.Context(), facts(subject), ledger.Batch{}); err != nil {
+			t.Fatal(err)
+		}
+		if !refuses(c.gates["east"].Current(), subject) || !refuses(c.gates["west"].Current(), subject) {
+			t.Fatalf("revocation %d returned before the gateways that answer had it", i)
+		}
+	}
+	c.gates["west"].conn.Cut()
+	begin := time.Now()
+	if _, err := c.fleet.Revoke(t.Context(), facts("z"), ledger.Batch{}); err != nil {
+		t.Fatalf("a silent gateway failed a durable revocation: %v", err)
+	}
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("waited %v for a silent gateway", d)
+	}
+}
+
 func TestAPartitionedGatewayIsFencedAndCatchesUp(t *testing.T) {
 	c := newCluster(t, "east", "west", "north")
 	c.commit(fleet.Change{Kind: "apply", Parts: service(t, "orders", mintmark.Strict)})

@@ -15,7 +15,8 @@ var (
 	// ErrStale: the state log has moved past Batch.AsOf. Reload the snapshot and
 	// decide again; nothing was written.
 	ErrStale = errors.New("ledger: decided against an old state")
-	// ErrUsed: a single-use mark was already used (RFC 7523 §3 jti, DPoP jti…).
+	// ErrUsed: a single-use mark was already used (RFC 7523 §3 jti, DPoP jti…). A
+	// *UsedError says which.
 	ErrUsed = errors.New("ledger: already used")
 	// ErrNotFound: the read model has no such row.
 	ErrNotFound = errors.New("ledger: not found")
@@ -25,6 +26,15 @@ var (
 	// ErrNewer: the data was written by a newer version than this program reads.
 	ErrNewer = errors.New("ledger: newer data format")
 )
+
+// UsedError is ErrUsed with the mark's space, for who sets marks of several.
+type UsedError struct{ Space string }
+
+// Error implements error.
+func (e *UsedError) Error() string { return ErrUsed.Error() + ": " + e.Space }
+
+// Is makes it ErrUsed.
+func (e *UsedError) Is(target error) bool { return target == ErrUsed }
 
 // Any as an expected version means that the stream is not checked.
 const Any = ^uint64(0)

@@ -176,7 +176,7 @@ func (t *tx) Once(ctx context.Context, o ledger.Once, now time.Time) error {
 	// A mark lasts through the whole second that it names.
 	n, err := t.exec(ctx, wOnce, o.Space, key, o.Expires.Unix()+1, now.Unix())
 	if err == nil && n == 0 {
-		return fmt.Errorf("%w: %s", ledger.ErrUsed, o.Space)
+		return &ledger.UsedError{Space: o.Space}
 	}
 	return err
 }

@@ -89,7 +89,7 @@ func (l *Ledger) Append(_ context.Context, b ledger.Batch) (ledger.Committed, er
 	}
 	for _, o := range b.Once {
 		if l.once[o.Space+"/"+o.Key] {
-			return ledger.Committed{}, ledger.ErrUsed
+			return ledger.Committed{}, &ledger.UsedError{Space: o.Space}
 		}
 	}
 	if b.AsOf != 0 && b.AsOf != l.head.RowSeq {
