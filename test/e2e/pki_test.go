@@ -19,9 +19,9 @@ import (
 
 // pki is a small certificate authority with the server's certificate on disk.
 type pki struct {
-	t                        *testing.T
-	ca                       *x509.Certificate
-	key                      *ecdsa.PrivateKey
+	t                         *testing.T
+	ca                        *x509.Certificate
+	key                       *ecdsa.PrivateKey
 	caFile, certFile, keyFile string
 }
 

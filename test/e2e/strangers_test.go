@@ -45,6 +45,7 @@ func npm(t *testing.T) {
 }
 
 func TestOpenIDClient(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, option{resources: `---
 apiVersion: mintmark/v1
 kind: Client

@@ -54,7 +54,6 @@ type option struct {
 	bus       bool   // listen for gateways of their own
 	config    string // further lines of mintmark.yaml
 	resources string // further documents, put behind the common ones
-	env       []string
 	// instead replaces the common service; it is given the upstream's URL.
 	instead func(upstream string) string
 }
@@ -93,10 +92,6 @@ listen:
 egress: {allow: [127.0.0.0/8]}
 %s`, filepath.Join(w.dir, "data"), w.issuer, at(0), tlsLines, at(1), tlsLines, at(2), at(3), at(4), bus, o.config))
 	w.run("init", "--config", file)
-	for _, line := range o.env {
-		name, value, _ := strings.Cut(line, "=")
-		t.Setenv(name, value)
-	}
 	w.serve = &demo.Process{
 		Name: "serve", Args: []string{"serve", "--config", file}, Ready: w.metrics + "/readyz",
 		Binary: binary, Log: filepath.Join(w.dir, "serve.log"),
