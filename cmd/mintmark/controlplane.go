@@ -21,6 +21,7 @@ import (
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/federation"
 	"github.com/mintmark/mintmark/internal/fleet"
+	"github.com/mintmark/mintmark/internal/keyring"
 	"github.com/mintmark/mintmark/internal/ledger"
 	"github.com/mintmark/mintmark/internal/recorder"
 	"github.com/mintmark/mintmark/internal/telemetry"
@@ -53,8 +54,9 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: p.metrics.folded, Log: p.log})
 	g.Go(func() error { return stopped(rec.Run(ctx)) })
 	g.Go(func() error { return stopped(p.auth.Run(ctx)) })
+	state := ctl.Fleet{Fleet: p.fleet, Wall: time.Now}
 	c := ctl.New(ctl.Config{
-		StateLog: stateLog{p.fleet}, State: members{p.fleet, time.Now}, Tokens: p.store, Store: p.store, Ledger: p.ledger,
+		StateLog: state, State: state, StateKeys: state.StateKeys(keyring.KeyID(p.keys.StateKey().Public())), Tokens: p.store, Store: p.store, Ledger: p.ledger,
 		Secrets: clientSecrets{p.auth}, Now: time.Now, Random: rand.Reader, Timeout: p.cfg.Control.WaitTimeout.D(), Log: p.log,
 	})
 	if err := p.configureIssuers(ctx, c); err != nil {

@@ -38,7 +38,10 @@ func (f Fleet) Gateways() []api.Gateway {
 	list := f.Fleet.Gateways()
 	out := make([]api.Gateway, len(list))
 	for i, g := range list {
-		out[i] = api.Gateway{ID: g.Gateway, Boot: g.Boot, Version: g.Version, State: g.State, Term: g.Term, Epoch: g.Epoch, Seq: g.Seq}
+		out[i] = api.Gateway{
+			ID: g.Gateway, Boot: g.Boot, Version: g.Version, State: g.State, Term: g.Term, Epoch: g.Epoch, Seq: g.Seq,
+			LeaseMS: g.Lease.Milliseconds(), MaxBudgetMS: g.MaxBudget.Milliseconds(), Static: g.Static,
+		}
 		if g.Silent >= 0 {
 			out[i].LastSeen = f.Wall().Add(-g.Silent).UTC()
 		}
