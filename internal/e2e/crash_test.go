@@ -1,0 +1,293 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/rollout"
+)
+
+// deed is something that an operator asks for, and how to see whether it happened.
+type deed struct {
+	name string
+	// prepare makes what the deed will be done to.
+	prepare func()
+	// do asks for it.
+	do func(ctx context.Context, c *api.Client) (*mintmark.Receipt, error)
+	// happened says how often it has, by control's account.
+	happened func(ctx context.Context, c *api.Client) (int, error)
+	// judge checks the gateways, given whether it has happened.
+	judge func(happened bool)
+}
+
+// TestCrashAtEveryLedgerWriteOfRevoke kills control at each of the writes to the
+// ledger that a revocation makes (RB01, I1, G6).
+func TestCrashAtEveryLedgerWriteOfRevoke(t *testing.T) {
+	w := newWorld(t, worldOptions{Clients: 8})
+	var selector, token string
+	n := 0
+	crashAtEveryWrite(w, deed{
+		name: "revoke",
+		prepare: func() {
+			n++
+			token = w.mint(n).Access
+			// What covers many tokens is bounded by the number of the newest one.
+			selector = []string{
+				"token=" + claim(t, token, "jti"),
+				"subject=" + claim(t, token, "sub"),
+				"client=" + claim(t, token, "client_id"),
+				"client=" + claim(t, token, "client_id") + ",scope=" + vaultScope + ",audience=" + vaultAudience,
+			}[n%4]
+		},
+		do: func(ctx context.Context, c *api.Client) (*mintmark.Receipt, error) {
+			a, err := c.Revoke(ctx, revocation(selector, ""))
+			if err != nil {
+				return nil, err
+			}
+			return a.Receipt, nil
+		},
+		happened: func(ctx context.Context, c *api.Client) (int, error) { return facts(ctx, c, selector) },
+		judge: func(happened bool) {
+			want := ""
+			if happened {
+				want = string(mintmark.CodeRevoked)
+			}
+			w.everywhere(selector, token, want)
+		},
+	})
+}
+
+// facts counts the revocations in force that have exactly this selector.
+func facts(ctx context.Context, c *api.Client, selector string) (int, error) {
+	n := 0
+	for after := mintmark.RevocationID(""); ; {
+		page, err := c.Revocations(ctx, after)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range page.Revocations {
+			if r.Selector.String() == selector {
+				n++
+			}
+		}
+		if after = page.Next; after == "" {
+			return n, nil
+		}
+	}
+}
+
+// TestCrashAtEveryLedgerWriteOfRollback kills control at each of the writes to the
+// ledger that a rollback makes: afterwards it is exactly old or new (I13, G6).
+func TestCrashAtEveryLedgerWriteOfRollback(t *testing.T) {
+	w := newWorld(t, worldOptions{Clients: 8})
+	var id mintmark.RolloutID
+	var harmful, harmless string
+	n := 0
+	crashAtEveryWrite(w, deed{
+		name: "rollback",
+		prepare: func() {
+			id, harmful, harmless = w.canary(n)
+			n++
+		},
+		do: func(ctx context.Context, c *api.Client) (*mintmark.Receipt, error) {
+			a, err := c.StepRollout(ctx, id, "rollback", api.StepRequest{Reason: "test", Wait: true, Timeout: "40s"})
+			if err != nil {
+				return nil, err
+			}
+			return a.Receipt, nil
+		},
+		happened: func(ctx context.Context, c *api.Client) (int, error) {
+			r, err := c.Rollout(ctx, id)
+			if err != nil {
+				return 0, err
+			}
+			switch done := count(r.History, rollout.VerbRollback); {
+			case r.State == string(rollout.RolledBack) && done == 1:
+				return 1, nil
+			case r.State == string(rollout.Progressing) && done == 0:
+				return 0, nil
+			}
+			return 0, fmt.Errorf("%w: neither old nor new: %s %v", errFinal, r.State, r.History)
+		},
+		judge: func(happened bool) {
+			w.everywhere("a token minted by the stable release", harmless, "")
+			if happened {
+				w.everywhere("a tainted token of the candidate", harmful, string(mintmark.CodeRevoked))
+			} else {
+				w.everywhere("a tainted token of the candidate", harmful, "")
+			}
+			w.routed(happened, harmless)
+		},
+	})
+}
+
+func count(h []api.RolloutStep, verb rollout.Verb) int {
+	n := 0
+	for _, s := range h {
+		if s.Verb == string(verb) {
+			n++
+		}
+	}
+	return n
+}
+
+// canary starts a rollout of the vault at 100 % and returns a tainted token that
+// the candidate minted, and one that the stable release did before.
+func (w *world) canary(n int) (id mintmark.RolloutID, harmful, harmless string) {
+	w.t.Helper()
+	old := w.mint(n)
+	if old.Release != "vault/v1" {
+		w.t.Fatalf("before the rollout %s mints", old.Release)
+	}
+	must(w.t, w.insist(newKey(), func(ctx context.Context, c *api.Client) error {
+		a, err := c.StartRollout(ctx, api.RolloutRequest{
+			Service: "vault", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Unsafe: true, Wait: true, Timeout: "40s",
+		})
+		if err == nil {
+			id = a.Rollout.ID
+		}
+		return err
+	}))
+	var bad string
+	w.eventually(20*time.Second, "a token of the candidate", func() error {
+		got := w.mint(n)
+		if got.Release != "vault/v2" || !slices.Contains(got.Scopes, vaultHarm) {
+			return fmt.Errorf("minted by %s with %v", got.Release, got.Scopes)
+		}
+		bad = got.Access
+		return nil
+	})
+	return id, bad, old.Access
+}
+
+// routed checks where every gateway sends traffic: all of it to the candidate
+// before, and to the stable release after a rollback.
+func (w *world) routed(back bool, token string) {
+	w.t.Helper()
+	want := "v2"
+	if back {
+		want = "v1"
+	}
+	for g := range w.Entries() {
+		for range 4 {
+			if s := w.present(w.ctx, g, "/vault/x", token); s.Release != want && !s.unknown() {
+				w.t.Errorf("rolled back: %t; %s routes to %q", back, w.Gateways[g].Name, s)
+			}
+		}
+	}
+}
+
+// crashAtEveryWrite does a deed again and again, and kills control at the first,
+// second, third… write to the ledger that it makes, until it survives. Each time
+// what was acknowledged holds, the ledger verifies, and asking again under the
+// same idempotency key makes the deed happen, once.
+func crashAtEveryWrite(w *world, d deed) {
+	t := w.t
+	tr := trace(t, w.Control.PID(), w.ledgerDir())
+	// Without a kill: how many writes are there?
+	d.prepare()
+	tr.arm(t, 0)
+	must(t, w.insist(newKey(), func(ctx context.Context, c *api.Client) error { _, err := d.do(ctx, c); return err }))
+	list, _ := tr.writes()
+	d.judge(true)
+	total := len(list)
+	t.Logf("%s makes %d writes to the ledger", d.name, total)
+	if total < 10 {
+		t.Fatalf("the tracer saw %d writes only: %v", total, list)
+	}
+	// Beyond the count, because the number varies with what else is written.
+	points := []int{1, 2}
+	if soak {
+		for k := 3; k <= total+20; k++ {
+			points = append(points, k)
+		}
+	} else {
+		r := rand.New(rand.NewPCG(7, uint64(total)))
+		for range 6 {
+			points = append(points, 3+r.IntN(total))
+		}
+		slices.Sort(points)
+	}
+	outcomes := map[string]int{}
+	for _, k := range points {
+		if t.Failed() {
+			return
+		}
+		outcomes[w.crashAt(&tr, d, k)]++
+	}
+	t.Logf("%s: %d crashes: %v", d.name, len(points), outcomes)
+}
+
+// crashAt does a deed once and kills control at its k-th write.
+func (w *world) crashAt(tr **tracer, d deed, k int) string {
+	t := w.t
+	d.prepare()
+	key := newKey()
+	admin, err := w.Admin(w.ctx)
+	must(t, err)
+	before, err := d.happened(w.ctx, admin)
+	must(t, err)
+	(*tr).arm(t, k)
+	ctx, cancel := context.WithTimeout(api.WithKey(w.ctx, key), 45*time.Second)
+	receipt, err := d.do(ctx, admin)
+	cancel()
+	acknowledged := err == nil && effective(receipt)
+	list, killed := (*tr).writes()
+	what := "survived"
+	if killed {
+		what = "old"
+		at := list[len(list)-1]
+		w.Control.Kill()
+		(*tr).close()
+		if err := w.verify(); err != nil {
+			t.Errorf("%s killed at %q: %v", d.name, at, err)
+		}
+		w.restart(w.Control)
+		*tr = trace(t, w.Control.PID(), w.ledgerDir())
+		var now int
+		w.eventually(30*time.Second, "control's account", func() error {
+			var err error
+			if admin, err = w.Admin(w.ctx); err == nil {
+				now, err = d.happened(w.ctx, admin)
+			}
+			return err
+		})
+		if now > before {
+			what = "new"
+		}
+		if acknowledged {
+			what += ", acknowledged"
+			if now == before {
+				t.Errorf("%s was acknowledged and is lost: killed at %q", d.name, at)
+			}
+		}
+		d.judge(now > before)
+	} else if err != nil {
+		t.Fatalf("%s: %v", d.name, err)
+	}
+	// Asked again: the same outcome, once.
+	must(t, w.insist(key, func(ctx context.Context, c *api.Client) error {
+		r, err := d.do(ctx, c)
+		if err == nil && !effective(r) {
+			err = fmt.Errorf("outcome %+v", r)
+		}
+		return err
+	}))
+	d.judge(true)
+	admin, err = w.Admin(w.ctx)
+	must(t, err)
+	after, err := d.happened(w.ctx, admin)
+	must(t, err)
+	if after != before+1 {
+		t.Errorf("%s killed at write %d (%s) and asked again under its key happened %d times", d.name, k, what, after-before)
+	}
+	return what
+}
