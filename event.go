@@ -103,6 +103,10 @@ type GrantMade struct {
 	AuthTime int64    `json:"auth_time,omitempty"`
 	ACR      string   `json:"acr,omitempty"`
 	Nonce    string   `json:"nonce,omitempty"`
+	// Seq is the issuance sequence number when the grant was made, so that a
+	// revocation up to a later moment reaches what is minted from it first; 0 in
+	// grants of earlier versions.
+	Seq uint64 `json:"seq,omitempty"`
 }
 
 // GrantRevoked is the data of grant.revoked.

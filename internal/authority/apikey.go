@@ -112,6 +112,15 @@ func (a *Authority) RotateAPIKey(ctx context.Context, id mintmark.TokenID, overl
 	if row.Kind != mintmark.KindAPIKey || final(row.State) {
 		return APIKey{}, fmt.Errorf("%w: %s is not a live API key", ErrRequest, id)
 	}
+	v, err := a.view()
+	if err != nil {
+		return APIKey{}, err
+	}
+	// A rule may have taken it back that its own row does not show: a successor
+	// would bring it to life again.
+	if v.standingRow(&row.Token, row.State, a.d.Now()) != mintmark.CodeNone {
+		return APIKey{}, fmt.Errorf("%w: %s is revoked, suspended or expired", ErrRequest, id)
+	}
 	q := APIKeyRequest{
 		Name: row.Name, Owner: row.Owner, Client: row.Client, Subject: row.Subject,
 		Scopes: row.Scopes, Actor: actor,

@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/jose"
@@ -103,6 +104,9 @@ func (a *Authority) grantAssertion(ctx context.Context, req *tokenRequest) (*tok
 		iss := v.cur.Table.Issuer(as.Claims.Issuer)
 		if iss == nil || !hasScope(req.client.AssertionIssuers, iss.Name) {
 			return ledger.Batch{}, invalid
+		}
+		if !iss.Believed(a.d.Now().Unix()) {
+			return ledger.Batch{}, refuseWith(http.StatusServiceUnavailable, "temporarily_unavailable", "the issuer's keys could not be confirmed")
 		}
 		var keys []*jose.Key
 		for _, k := range iss.Keys {

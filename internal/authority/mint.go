@@ -107,6 +107,9 @@ func (a *Authority) mintAccess(t target, w wish) (minted, error) {
 	if err != nil {
 		return minted{}, err
 	}
+	if t.service == adminService && w.subject != "" {
+		scopes = roleScopes(scopes, w.user)
+	}
 	tok, err := a.blank(t, w, now)
 	if err != nil {
 		return minted{}, err
@@ -338,6 +341,8 @@ type markClaim struct {
 	Seq     uint64             `json:"seq,omitempty"`
 	Grant   mintmark.GrantID   `json:"grt,omitempty"`
 	Family  mintmark.FamilyID  `json:"fam,omitempty"`
+	// Internal is of what stands in behind a gateway: gateways refuse it.
+	Internal bool `json:"int,omitempty"`
 }
 
 // accessClaims is the payload of an access token (RFC 9068 §2.2).
@@ -348,7 +353,7 @@ func accessClaims(t *mintmark.Token, extra map[string]json.RawMessage) map[strin
 	}
 	m["iss"], m["sub"], m["client_id"] = t.Issuer, t.Subject, t.Client
 	m["jti"], m["iat"], m["exp"] = t.ID, t.IssuedAt, t.Expires
-	m["mintmark"] = markClaim{t.Mark.Release, t.Mark.Policy, t.Mark.Epoch, t.Mark.Seq, t.Grant, t.Family}
+	m["mintmark"] = markClaim{t.Mark.Release, t.Mark.Policy, t.Mark.Epoch, t.Mark.Seq, t.Grant, t.Family, t.Kind == mintmark.KindInternal}
 	if len(t.Audience) == 1 {
 		m["aud"] = t.Audience[0]
 	} else {

@@ -79,6 +79,11 @@ func (a *Authority) Present(w http.ResponseWriter, r *http.Request, audience str
 		audience != "" && !row.HasAudience(audience) {
 		return nil, invalid
 	}
+	// A service's policy may name any audience: whoever writes policies must not
+	// make administrators.
+	if audience == a.AdminAudience() && row.Mark.Release != adminRelease {
+		return nil, invalid
+	}
 	v, err := a.view()
 	if err != nil {
 		return nil, err

@@ -227,11 +227,13 @@ func (a *Authority) successor(ctx context.Context, v view, req *tokenRequest, ro
 	}
 	claims := u.claims()
 	for k, c := range state.User {
-		claims[k] = c
+		if k != claimRoles { // a hook makes nobody an administrator
+			claims[k] = c
+		}
 	}
 	w := wish{
 		client: req.client, subject: row.Subject, user: claims, grant: row.Grant, family: row.Family,
-		scopes: req.scopes, within: grant.Scopes, binding: req.binding, authTime: row.AuthTime, acr: row.ACR, parent: row.ID,
+		scopes: req.scopes, within: allowed(grant.Scopes, t.mint), binding: req.binding, authTime: row.AuthTime, acr: row.ACR, parent: row.ID,
 	}
 	if row.Binding.Bound() {
 		w.binding = row.Binding

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
@@ -142,6 +143,9 @@ func (a *Authority) openFamily(ctx context.Context, v view, is issue) (*tokenAns
 	if u == nil {
 		return fail(refuse("invalid_grant", "the user is gone"))
 	}
+	if err := mintable(v, a.allowedAt(&g)); err != nil {
+		return fail(err)
+	}
 	targets := req.targets
 	if len(targets) == 0 {
 		targets = g.Audience
@@ -156,7 +160,7 @@ func (a *Authority) openFamily(ctx context.Context, v view, is issue) (*tokenAns
 		return fail(err)
 	}
 	w := wish{
-		client: req.client, subject: g.Subject, user: u.claims(), grant: g.Grant, within: g.Scopes,
+		client: req.client, subject: g.Subject, user: u.claims(), grant: g.Grant, within: allowed(g.Scopes, t.mint),
 		scopes: req.scopes, binding: req.binding, authTime: g.AuthTime, acr: g.ACR,
 	}
 	var refresh *minted
@@ -199,6 +203,26 @@ func (a *Authority) openFamily(ctx context.Context, v view, is issue) (*tokenAns
 		b.Events = append(b.Events, id.event)
 	}
 	return ans, join(is.openedBy, b), nil
+}
+
+// allowed is what bounds the scopes of a grant's tokens: what its user was shown,
+// or the policy's default where the request named none. Never what the token
+// request names.
+func allowed(granted []string, m *epoch.Mint) []string {
+	if len(granted) > 0 {
+		return granted
+	}
+	return nonNil(m.DefaultScopes)
+}
+
+// allowedAt is a grant as a token that was minted when it was made: what takes that
+// token back also ends what was allowed and not minted yet.
+func (a *Authority) allowedAt(g *mintmark.GrantMade) *mintmark.Token {
+	return &mintmark.Token{
+		Kind: mintmark.KindRefresh, Issuer: a.cfg.Issuer, Subject: g.Subject, Client: g.Client, Grant: g.Grant,
+		Scopes: mintmark.SortedSet(g.Scopes), Audience: mintmark.SortedSet(g.Audience),
+		IssuedAt: g.AuthTime, Mark: mintmark.Mark{Seq: g.Seq},
+	}
 }
 
 // within refuses targets that were not granted (RFC 8707 §2.2). A grant without

@@ -28,6 +28,8 @@ type transaction struct {
 	Subject  string `json:"sub,omitempty"`
 	AuthTime int64  `json:"auth_time,omitempty"`
 	ACR      string `json:"acr,omitempty"`
+	// Seq is the issuance sequence number of the sign-in.
+	Seq uint64 `json:"seq,omitempty"`
 	// Provider, Verifier and Nonce are of a sign-in at an upstream provider.
 	Provider string `json:"provider,omitempty"`
 	Verifier string `json:"verifier,omitempty"`
@@ -45,6 +47,20 @@ type signIn struct {
 	AuthTime int64  `json:"auth_time"`
 	ACR      string `json:"acr"`
 	Expires  int64  `json:"expires_at"`
+	// Seq is the issuance sequence number then: a revocation of the subject ends
+	// sign-ins from before it. 0 in those of earlier versions.
+	Seq uint64 `json:"seq,omitempty"`
+}
+
+// ended reports whether the subject was revoked since a sign-in.
+func (a *Authority) ended(subject string, authTime int64, seq uint64) (bool, error) {
+	v, err := a.view()
+	if err != nil {
+		return false, err
+	}
+	return v.revoked(&mintmark.Token{
+		Kind: mintmark.KindRefresh, Issuer: a.cfg.Issuer, Subject: subject, IssuedAt: authTime, Mark: mintmark.Mark{Seq: seq},
+	}) != mintmark.CodeNone, nil
 }
 
 const (
@@ -158,11 +174,14 @@ func (a *Authority) resume(ctx context.Context, r *http.Request, tx *transaction
 	if now >= s.Expires || tx.Device == "" && tx.Request.MaxAge >= 0 && now-s.AuthTime > tx.Request.MaxAge {
 		return nil
 	}
+	if over, err := a.ended(s.Subject, s.AuthTime, s.Seq); err != nil || over {
+		return err
+	}
 	u, err := a.userBySubject(ctx, s.Subject)
 	if err != nil || u == nil {
 		return err
 	}
-	tx.Subject, tx.AuthTime, tx.ACR = s.Subject, s.AuthTime, s.ACR
+	tx.Subject, tx.AuthTime, tx.ACR, tx.Seq = s.Subject, s.AuthTime, s.ACR, s.Seq
 	return nil
 }
 
@@ -238,10 +257,10 @@ func (a *Authority) signedIn(w http.ResponseWriter, r *http.Request, tx *transac
 	if err != nil {
 		return err
 	}
-	tx.Subject, tx.AuthTime, tx.ACR = subject, now.Unix(), acr
+	tx.Subject, tx.AuthTime, tx.ACR, tx.Seq = subject, now.Unix(), acr, a.d.Ledger.Reserve()
 	tx.Provider, tx.Verifier, tx.Nonce = "", "", ""
 	b := join(
-		put(ledger.DocLogin, "in."+id, 0, signIn{subject, now.Unix(), acr, now.Add(a.cfg.SignInLifetime).Unix()}),
+		put(ledger.DocLogin, "in."+id, 0, signIn{subject, now.Unix(), acr, now.Add(a.cfg.SignInLifetime).Unix(), tx.Seq}),
 		put(ledger.DocLogin, tx.id, tx.version, tx))
 	if _, err := a.d.Ledger.Append(r.Context(), by("user:"+subject, b)); err != nil {
 		return err
@@ -259,9 +278,19 @@ func (a *Authority) finish(w http.ResponseWriter, r *http.Request, tx *transacti
 		a.pageError(w, r, err)
 		return
 	}
+	// The number is taken before the revocations are looked at: one that comes
+	// after the look is later than the number, and ends the grant at its first use.
 	g := mintmark.GrantMade{
 		Grant: mintmark.GrantID(gid), Subject: tx.Subject, Client: tx.Request.Client, Scopes: tx.Request.Scopes,
-		Audience: tx.Request.Targets, AuthTime: tx.AuthTime, ACR: tx.ACR, Nonce: tx.Request.Nonce,
+		Audience: tx.Request.Targets, AuthTime: tx.AuthTime, ACR: tx.ACR, Nonce: tx.Request.Nonce, Seq: a.d.Ledger.Reserve(),
+	}
+	over, err := a.ended(tx.Subject, tx.AuthTime, tx.Seq)
+	if err == nil && over {
+		err = errTransaction
+	}
+	if err != nil {
+		a.pageError(w, r, err)
+		return
 	}
 	made := event("grant/"+gid, mintmark.EventGrantMade, nil, g)
 	made.Subject, made.Client = g.Subject, g.Client

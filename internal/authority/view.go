@@ -1,7 +1,9 @@
 package authority
 
 import (
+	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -13,11 +15,29 @@ import (
 const (
 	adminService    = "mintmark-admin"
 	identityService = "mintmark-identity"
+	adminRelease    = mintmark.ReleaseID(adminService + "/builtin")
 )
 
 // AdminScopes are the scopes of the admin API, weakest first.
 func AdminScopes() []string {
 	return []string{"admin:viewer", "admin:operator", "admin:security", "admin:admin"}
+}
+
+// claimRoles is the claim of a user that names the roles that may be had at the
+// admin API: to sign in at an administrative client gives none.
+const claimRoles = "mintmark_roles"
+
+// roleScopes keeps the admin scopes of a user's roles. Without a user (another
+// issuer's subject, say) there are none.
+func roleScopes(scopes []string, user map[string]json.RawMessage) []string {
+	var roles []string
+	if json.Unmarshal(user[claimRoles], &roles) != nil {
+		roles = nil
+	}
+	return slices.DeleteFunc(scopes, func(s string) bool {
+		role, ok := strings.CutPrefix(s, "admin:")
+		return !ok || !slices.Contains(roles, role)
+	})
 }
 
 // view is the state that one decision is made against. Revocations and cohorts are
