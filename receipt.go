@@ -61,11 +61,16 @@ type Receipt struct {
 	Tokens int64 `json:"tokens"`
 	// RowHash is the hex SHA-256 of the state-log row that made it happen.
 	RowHash string `json:"row_hash"`
-	// Signature is base64url Ed25519 over the receipt's canonical JSON with an
-	// empty signature member; KeyID names control's state key.
+	// Signature is base64url Ed25519 over ReceiptDomain and the receipt's canonical
+	// JSON (members sorted by name, no white space) with an empty signature member;
+	// KeyID names control's state key.
 	KeyID     string `json:"kid"`
 	Signature string `json:"signature"`
 }
+
+// ReceiptDomain begins what a receipt's signature covers, so that it can't be taken
+// for one of anything else that the state key signs.
+const ReceiptDomain = "mintmark-receipt-v1\n"
 
 // DispositionCount says what became of one class of a release's live tokens.
 type DispositionCount struct {

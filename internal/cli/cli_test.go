@@ -239,7 +239,7 @@ func TestReceiptVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Signature = base64.RawURLEncoding.EncodeToString(ed25519.Sign(private, body))
+	r.Signature = base64.RawURLEncoding.EncodeToString(ed25519.Sign(private, append([]byte(mintmark.ReceiptDomain), body...)))
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/epoch"
 )
@@ -50,7 +51,7 @@ func verifyReceipt(text []byte, key func(kid string) (ed25519.PublicKey, error))
 	if err != nil {
 		return fmt.Errorf("read receipt: %w", err)
 	}
-	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, body, sig) {
+	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, append([]byte(mintmark.ReceiptDomain), body...), sig) {
 		return errReceipt
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
-	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
@@ -22,8 +22,6 @@ type ReceiptRequest struct {
 	Dispositions []mintmark.DispositionCount
 	Tokens       int64
 }
-
-const receiptDomain = "mintmark-receipt-v1\n"
 
 // newReceipt is a receipt at the moment of its commit: pending, and without the
 // row's hash, which is read when it is completed.
@@ -112,16 +110,14 @@ func VerifyReceipt(r mintmark.Receipt, key func(kid string) ed25519.PublicKey) e
 	return nil
 }
 
-// receiptBytes are what is signed: the receipt's JSON without its signature. The
-// order of members is that of the type, which only grows at its end by optional
-// members, so that older receipts keep verifying.
+// receiptBytes are what is signed (mintmark.Receipt.Signature says what).
 func receiptBytes(r mintmark.Receipt) ([]byte, error) {
 	r.Signature = ""
-	body, err := bus.Encode(r)
+	body, _, err := epoch.Encode(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode receipt: %w", err)
 	}
-	return append([]byte(receiptDomain), body...), nil
+	return append([]byte(mintmark.ReceiptDomain), body...), nil
 }
 
 // resume completes the receipts that nobody waits for any more: of callers that
