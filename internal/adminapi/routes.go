@@ -68,7 +68,7 @@ func row[In, Out any](id, method, path string, roles []Role, summary string, do 
 func once[Req, Out any](id, path string, roles []Role, summary string, do func(s *Server, ctx context.Context, actor string, r Req) (*Out, error)) Route {
 	return row(id, "POST", path, roles, summary, func(s *Server, ctx context.Context, in *body[Req]) (*Out, error) {
 		actor := actorOf(ctx)
-		return control.Once(ctx, s.cfg.Control, actor, in.Key, id, in.Body, func() (*Out, error) { return do(s, ctx, actor, in.Body) })
+		return control.Once(ctx, s.cfg.Control, actor, in.Key, id, in.Body, func(ctx context.Context) (*Out, error) { return do(s, ctx, actor, in.Body) })
 	})
 }
 
@@ -77,7 +77,7 @@ func step(verb rollout.Verb, summary string) Route {
 	id := string(verb) + "Rollout"
 	return row(id, "POST", "/v1/rollouts/{id}:"+string(verb), operators, summary, func(s *Server, ctx context.Context, in *bodyByID[api.StepRequest]) (*api.RolloutAnswer, error) {
 		actor := actorOf(ctx)
-		return control.Once(ctx, s.cfg.Control, actor, in.Key, id+" "+in.ID, in.Body, func() (*api.RolloutAnswer, error) {
+		return control.Once(ctx, s.cfg.Control, actor, in.Key, id+" "+in.ID, in.Body, func(ctx context.Context) (*api.RolloutAnswer, error) {
 			return s.cfg.Control.StepRollout(ctx, actor, in.ID, verb, in.Body)
 		})
 	})

@@ -50,6 +50,9 @@ func (c *Control) Apply(ctx context.Context, actor string, r api.ApplyRequest) (
 	if len(declared.Resources) == 0 {
 		return nil, fmt.Errorf("%w: the files declare nothing", ErrInvalid)
 	}
+	if done := earlier(ctx); done != "" {
+		return c.reapplied(ctx, done, r)
+	}
 	// The serial document is read first: whatever changes after this makes the
 	// commit fail.
 	state, version, err := c.serial(ctx)
@@ -77,12 +80,25 @@ func (c *Control) Apply(ctx context.Context, actor string, r api.ApplyRequest) (
 	}
 	out.Secrets = a.secrets
 	out.Epoch = c.cfg.State.Current().Epoch
+	c.follow(ctx)
+	out.Receipt, err = c.receipt(ctx, done.Receipt, r.Wait, r.Timeout)
+	return out, err
+}
+
+// reapplied answers from the receipt of an apply that is durable. Secrets that it
+// made were to be shown once: they are replaced, not shown again.
+func (c *Control) reapplied(ctx context.Context, id mintmark.ReceiptID, r api.ApplyRequest) (*api.ApplyAnswer, error) {
+	c.follow(ctx)
+	receipt, err := c.receipt(ctx, id, r.Wait, r.Timeout)
+	return &api.ApplyAnswer{Epoch: c.cfg.State.Current().Epoch, Receipt: receipt}, err
+}
+
+// follow does what depends on the resources in force.
+func (c *Control) follow(ctx context.Context) {
 	c.restage(ctx)
 	if c.applied != nil {
 		c.applied(ctx)
 	}
-	out.Receipt, err = c.receipt(ctx, done.Receipt, r.Wait, r.Timeout)
-	return out, err
 }
 
 // application is one apply under way.
@@ -279,7 +295,7 @@ func (a *application) commit(ctx context.Context, reason string) (Committed, err
 		_, err := a.c.cfg.Ledger.Append(ctx, a.batch)
 		return Committed{}, conflict(err)
 	}
-	done, err := a.c.cfg.StateLog.Commit(ctx, Change{
+	done, err := a.c.write(ctx, Change{
 		Kind: "apply", Parts: a.parts, Revocations: a.facts, Also: a.batch, Actor: a.actor, Reason: reason,
 	})
 	return done, conflict(err)

@@ -49,6 +49,7 @@ type Change struct {
 	Also        ledger.Batch // Events, Expect and Once only
 	Actor       string
 	Reason      string
+	Receipt     mintmark.ReceiptID // empty: made
 	// What the receipt says besides.
 	Release      mintmark.ReleaseID
 	Tokens       int64

@@ -228,7 +228,7 @@ func TestRevoke(t *testing.T) {
 func TestOnce(t *testing.T) {
 	w := controltest.New(t)
 	n := 0
-	do := func() (*api.Gateways, error) { n++; return &api.Gateways{Head: uint64(n)}, nil }
+	do := func(context.Context) (*api.Gateways, error) { n++; return &api.Gateways{Head: uint64(n)}, nil }
 	for range 3 {
 		got, err := control.Once(t.Context(), w.Control, op, "key", "op", "body", do)
 		if err != nil || got.Head != 1 {
@@ -240,5 +240,33 @@ func TestOnce(t *testing.T) {
 	}
 	if _, err := control.Once(t.Context(), w.Control, "user:other", "key", "op", "body", do); err != nil || n != 2 {
 		t.Errorf("another actor's key: %v, %d", err, n)
+	}
+}
+
+// A deed that became durable but was never answered is answered from its receipt
+// when it is asked for again under its key, and not done again.
+func TestOnceAfterDeath(t *testing.T) {
+	w := controltest.New(t)
+	died := errors.New("died before the answer was stored")
+	r := api.RevokeRequest{Selector: "subject=ada", Action: "suspend", Reason: "test", Wait: true}
+	var first mintmark.ReceiptID
+	_, err := control.Once(t.Context(), w.Control, op, "key", "revoke", r, func(ctx context.Context) (*api.RevokeAnswer, error) {
+		a, err := w.Control.Revoke(ctx, op, r)
+		if err == nil {
+			first, err = a.Receipt.ID, died
+		}
+		return nil, err
+	})
+	if !errors.Is(err, died) || first == "" {
+		t.Fatalf("first run: %v", err)
+	}
+	a, err := control.Once(t.Context(), w.Control, op, "key", "revoke", r, func(ctx context.Context) (*api.RevokeAnswer, error) {
+		return w.Control.Revoke(ctx, op, r)
+	})
+	if err != nil || a.Receipt.ID != first || a.Receipt.Outcome != mintmark.OutcomeEffective || a.Selector != r.Selector {
+		t.Fatalf("asked again: %+v, %v; first receipt %s", a, err, first)
+	}
+	if n := len(w.Control.Revocations("", 10).Revocations); n != 1 {
+		t.Errorf("%d suspensions in force, want 1", n)
 	}
 }

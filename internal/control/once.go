@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,21 +20,60 @@ const keepReplies = 24 * time.Hour
 
 // reply is the document reply/<hash>: an answer, and what it answered.
 type reply struct {
-	Request string          `json:"request"` // hash of operation and body
-	Answer  json.RawMessage `json:"answer"`
-	Expires int64           `json:"expires_at"` // Unix seconds
+	Request string          `json:"request"`          // hash of operation and body
+	Answer  json.RawMessage `json:"answer,omitempty"` // none yet when the process died
+	Expires int64           `json:"expires_at"`       // Unix seconds
+	// Receipt is of the row that the deed wrote; written with it.
+	Receipt mintmark.ReceiptID `json:"receipt,omitempty"`
+}
+
+// keyed is the request of an idempotency key while it runs.
+type keyed struct {
+	id, asked, actor string
+	done             mintmark.ReceiptID // of an earlier run that did not live to answer
+}
+
+type keyedOf struct{}
+
+// earlier returns the receipt of what an earlier run under the same idempotency
+// key made durable without living to answer; "" when there is none. A deed that
+// finds one answers from it and does nothing.
+func earlier(ctx context.Context) mintmark.ReceiptID {
+	k, _ := ctx.Value(keyedOf{}).(keyed)
+	return k.done
+}
+
+// write commits a change and, in the same transaction, that the caller's
+// idempotency key is used up for it: dying at any moment leaves both or neither.
+func (c *Control) write(ctx context.Context, ch Change) (Committed, error) {
+	if ch.Receipt == "" {
+		id, err := c.newID(mintmark.PrefixReceipt)
+		if err != nil {
+			return Committed{}, err
+		}
+		ch.Receipt = mintmark.ReceiptID(id)
+	}
+	if k, ok := ctx.Value(keyedOf{}).(keyed); ok {
+		e, err := put(ledger.DocReply, k.id, k.actor, reply{Request: k.asked, Expires: c.cfg.Now().Add(keepReplies).Unix(), Receipt: ch.Receipt})
+		if err != nil {
+			return Committed{}, err
+		}
+		ch.Also.Events = append(slices.Clone(ch.Also.Events), e)
+	}
+	return c.cfg.StateLog.Commit(ctx, ch)
 }
 
 // Once runs do and keeps its answer under the caller's idempotency key: asked
 // again with the same key, the answer is repeated and nothing done. The same key
 // for another request is ErrConflict. Failures are not kept. An empty key runs do.
 //
-// The answer is stored after the deed. If the process dies in between, asking
-// again does it again: every deed of control is either a success a second time or
-// refused as done.
-func Once[T any](ctx context.Context, c *Control, actor, key, operation string, request any, do func() (*T, error)) (*T, error) {
+// A deed that writes a row of the state log marks the key as used in the same
+// transaction. If the process dies before the answer is stored, asking again
+// answers from the row's receipt. The other deeds are done again: each of them is
+// either a success a second time or refused as done.
+func Once[T any](ctx context.Context, c *Control, actor, key, operation string, request any, do func(ctx context.Context) (*T, error)) (*T, error) {
 	if key == "" {
-		return do()
+		return do(ctx)
 	}
 	if len(key) > 255 {
 		return nil, fmt.Errorf("%w: idempotency key is longer than 255 bytes", ErrInvalid)
@@ -53,10 +93,14 @@ func Once[T any](ctx context.Context, c *Control, actor, key, operation string, 
 		if kept.Request != asked {
 			return nil, fmt.Errorf("%w: the idempotency key was used for another request", ErrConflict)
 		}
-		out := new(T)
-		return out, json.Unmarshal(kept.Answer, out)
+		if kept.Answer != nil {
+			out := new(T)
+			return out, json.Unmarshal(kept.Answer, out)
+		}
+	} else {
+		kept = reply{}
 	}
-	out, err := do()
+	out, err := do(context.WithValue(ctx, keyedOf{}, keyed{id: id, asked: asked, actor: actor, done: kept.Receipt}))
 	if err != nil {
 		return nil, err
 	}

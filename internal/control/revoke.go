@@ -33,6 +33,9 @@ func (c *Control) Revoke(ctx context.Context, actor string, r api.RevokeRequest)
 		return nil, fmt.Errorf("%w: say why: give a reason", ErrInvalid)
 	}
 	fact := mintmark.Revocation{Action: action, Selector: sel, Reason: r.Reason, Actor: actor}
+	if done := earlier(ctx); done != "" {
+		return c.revoked(ctx, done, sel, r.Wait, r.Timeout)
+	}
 	if fact.Cutoff, err = c.resolve(ctx, sel); err != nil {
 		return nil, err
 	}
@@ -68,6 +71,15 @@ func (c *Control) Revoke(ctx context.Context, actor string, r api.RevokeRequest)
 	return out, err
 }
 
+// revoked answers from the receipt of a change that is durable.
+func (c *Control) revoked(ctx context.Context, id mintmark.ReceiptID, sel mintmark.Selector, wait bool, timeout string) (*api.RevokeAnswer, error) {
+	r, err := c.receipt(ctx, id, wait, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &api.RevokeAnswer{Selector: sel.String(), Tokens: r.Tokens, Gateways: len(c.cfg.State.Gateways()), Receipt: r}, nil
+}
+
 var liveStates = []mintmark.TokenState{mintmark.StateIssued, mintmark.StateActive}
 
 // resolve turns a person's window of time into a cutoff. Without a window the
@@ -94,10 +106,10 @@ func (c *Control) resolve(ctx context.Context, sel mintmark.Selector) (mintmark.
 // commit makes a change; when the token's own stream moved meanwhile, the row is
 // written without it: a revocation must not lose a race against a refresh.
 func (c *Control) commit(ctx context.Context, ch Change) (Committed, error) {
-	done, err := c.cfg.StateLog.Commit(ctx, ch)
+	done, err := c.write(ctx, ch)
 	if errors.Is(err, ledger.ErrConflict) && len(ch.Also.Events) > 0 {
 		ch.Also = ledger.Batch{}
-		done, err = c.cfg.StateLog.Commit(ctx, ch)
+		done, err = c.write(ctx, ch)
 	}
 	return done, conflict(err)
 }
@@ -149,6 +161,13 @@ func (c *Control) Restore(ctx context.Context, actor string, r api.RestoreReques
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		text = sel.String()
+	}
+	if done := earlier(ctx); done != "" {
+		a, err := c.revoked(ctx, done, mintmark.Selector{}, r.Wait, r.Timeout)
+		if err == nil {
+			a.Selector = text // what its id stood for is in force no more
+		}
+		return a, err
 	}
 	var found []mintmark.Revocation
 	final := false

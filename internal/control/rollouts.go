@@ -24,6 +24,9 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	if err := c.checkTimeout(req.Timeout); err != nil {
 		return nil, err
 	}
+	if done := earlier(ctx); done != "" {
+		return c.stepped(ctx, done, req.Wait, req.Timeout)
+	}
 	state, version, err := c.serial(ctx)
 	if err != nil {
 		return nil, err
@@ -104,6 +107,9 @@ func (c *Control) newRollout(actor, stable string, req api.RolloutRequest) (roll
 func (c *Control) StepRollout(ctx context.Context, actor, id string, verb rollout.Verb, req api.StepRequest) (*api.RolloutAnswer, error) {
 	if err := c.checkTimeout(req.Timeout); err != nil {
 		return nil, err
+	}
+	if done := earlier(ctx); done != "" {
+		return c.stepped(ctx, done, req.Wait, req.Timeout)
 	}
 	weight := 0
 	if verb == rollout.VerbWeight {
@@ -241,9 +247,16 @@ func (c *Control) commitStep(ctx context.Context, s step) (Committed, error) {
 	if s.verb == rollout.VerbRollback {
 		ch.Release = mintmark.NewReleaseID(s.r.Service, s.r.Candidate)
 	}
+	// Known before the row, so that the document names the receipt of its last step
+	// even if the process dies right after: who asks again must wait for that one.
+	id, err := c.newID(mintmark.PrefixReceipt)
+	if err != nil {
+		return Committed{}, err
+	}
+	ch.Receipt = mintmark.ReceiptID(id)
 	now := c.cfg.Now().UnixMilli()
-	s.r.Updated = now
-	s.r.History = append(slices.Clone(s.r.History), rollout.Done{At: now, Verb: s.verb, Weight: s.r.Weight, Actor: s.actor, Reason: s.reason})
+	s.r.Updated, s.r.Receipt = now, ch.Receipt
+	s.r.History = append(slices.Clone(s.r.History), rollout.Done{At: now, Verb: s.verb, Weight: s.r.Weight, Actor: s.actor, Reason: s.reason, Receipt: ch.Receipt})
 	e, err := put(ledger.DocRollout, string(s.r.ID), s.actor, s.r)
 	if err != nil {
 		return Committed{}, err
@@ -254,7 +267,7 @@ func (c *Control) commitStep(ctx context.Context, s step) (Committed, error) {
 	if err := s.state.with(&ch.Also, s.serial, s.actor); err != nil {
 		return Committed{}, err
 	}
-	done, err := c.cfg.StateLog.Commit(ctx, ch)
+	done, err := c.write(ctx, ch)
 	if err != nil {
 		return Committed{}, conflict(err)
 	}
@@ -338,6 +351,15 @@ func (c *Control) find(ctx context.Context, id string) (rollout.Rollout, uint64,
 		err = fmt.Errorf("%w: there is no rollout %.70q", ErrNotFound, id)
 	}
 	return best, bestVersion, err
+}
+
+// stepped answers from the receipt of a step that is durable.
+func (c *Control) stepped(ctx context.Context, receipt mintmark.ReceiptID, wait bool, timeout string) (*api.RolloutAnswer, error) {
+	r, err := c.Receipt(ctx, receipt)
+	if err != nil {
+		return nil, err
+	}
+	return c.answer(ctx, r.Rollout, receipt, wait, timeout)
 }
 
 func (c *Control) answer(ctx context.Context, id mintmark.RolloutID, receipt mintmark.ReceiptID, wait bool, timeout string) (*api.RolloutAnswer, error) {
