@@ -102,6 +102,7 @@ type Authority struct {
 	keys     keySet
 	refresh  singleflight.Group
 	failures *limiter // by address, and by client or user name
+	starts   *limiter // what strangers make us write, by address
 	polls    *limiter // device codes
 	upstream upstreamCache
 	keyMu    sync.Mutex // one change of signing keys at a time
@@ -160,6 +161,7 @@ func New(cfg Config, d Deps) (*Authority, error) {
 	return &Authority{
 		cfg: cfg, d: d, origin: u.Scheme + "://" + u.Host, macKey: d.Keyring.Derive("authority-mac-v1"), secure: u.Scheme == "https", path: strings.TrimSuffix(u.Path, "/"),
 		failures: newLimiter(10, 30*time.Second), polls: newLimiter(1, 5*time.Second),
+		starts: newLimiter(600, 50*time.Millisecond),
 	}, nil
 }
 
@@ -172,19 +174,21 @@ func (a *Authority) AdminAudience() string { return a.cfg.Issuer + "/admin" }
 // Run loads the signing keys, makes the first, and rotates them when their time
 // is up. It returns with ctx's error.
 func (a *Authority) Run(ctx context.Context) error {
-	for {
-		wait := 15 * time.Second
-		if err := a.tend(ctx); err != nil && ctx.Err() == nil {
-			a.d.Log.Error("signing keys", "error", err)
-			wait = 2 * time.Second
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for wait := 0; ; wait-- {
+		if wait <= 0 || a.signsInVain() {
+			wait = 15
+			if err := a.tend(ctx); err != nil && ctx.Err() == nil {
+				a.d.Log.Error("signing keys", "error", err)
+				wait = 2
+			}
+			if err := a.endKeys(ctx); err != nil && ctx.Err() == nil {
+				a.d.Log.Error("replaced API keys", "error", err)
+			}
 		}
-		if err := a.endKeys(ctx); err != nil && ctx.Err() == nil {
-			a.d.Log.Error("replaced API keys", "error", err)
-		}
-		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return ctx.Err()
 		case <-t.C:
 		}

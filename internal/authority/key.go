@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -183,7 +184,7 @@ func (a *Authority) tend(ctx context.Context) error {
 	for _, alg := range a.cfg.Algs {
 		k, err := a.keys.active(alg)
 		due := err != nil || k.Alg != alg || now.After(time.Unix(k.Activated, 0).Add(a.cfg.KeyLifetime))
-		if !due {
+		if !due && !a.refuses(k) {
 			continue
 		}
 		if _, err := a.rotateLocked(ctx, alg, "system:authority", "due"); err != nil {
@@ -191,6 +192,31 @@ func (a *Authority) tend(ctx context.Context) error {
 		}
 	}
 	return a.publish(ctx, "system:authority", "as they stand")
+}
+
+// refuses reports whether everything that k signs is refused, because a key was
+// revoked or suspended as a whole. Nothing can be minted until another replaces
+// it, operators' tokens included: it must not take one of those to mend that.
+func (a *Authority) refuses(k *keyEntry) bool {
+	s := a.d.State.Current()
+	if s == nil || s.Revoked == nil {
+		return false
+	}
+	// The newest token there can be: bounded facts end before it.
+	fact := s.Revoked.Find(&mintmark.Token{
+		Issuer: a.cfg.Issuer, Mark: mintmark.Mark{Key: k.ID, Seq: math.MaxUint64}, IssuedAt: a.d.Now().Unix(),
+	})
+	return fact != nil && fact.Selector.Key == k.ID // else another key would fare no better
+}
+
+// signsInVain reports whether an active key is refused.
+func (a *Authority) signsInVain() bool {
+	for _, k := range a.keys.list() {
+		if k.State == KeyActive && a.refuses(k) {
+			return true
+		}
+	}
+	return false
 }
 
 // Rotate makes a new active key for an algorithm ("" is the first configured) and

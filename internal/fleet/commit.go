@@ -211,23 +211,24 @@ func (f *Fleet) row(c Change, seq uint64, prev [32]byte, issued uint64) epoch.Ro
 		if v.Made == 0 {
 			v.Made = r.At
 		}
-		if upToNow(v) {
+		if upToNow(v, f.current.Load().Table.Authority()) {
 			// Tokens of ours up to the number reached; of others up to the second
 			// that has begun, because iat has that grain.
-			v.Cutoff = mintmark.Cutoff{ToSeq: issued, To: now.Unix() + 1}
+			v.Cutoff.ToSeq, v.Cutoff.To = issued, now.Unix()+1
 		}
 	}
 	return r
 }
 
-// upToNow reports whether a fact without a cutoff means tokens issued until now,
-// so that its subject may get new ones. Whoever holds a stolen key or speaks for a
-// false issuer chooses the numbers in its tokens, and a token, family or grant
-// never comes back: those facts stay unbounded.
-func upToNow(r *mintmark.Revocation) bool {
+// upToNow reports whether a fact without an end means tokens issued until now, so
+// that its subject may get new ones; "issued since two o'clock" is one as well.
+// Whoever holds a stolen key or speaks for a false issuer chooses the numbers in
+// its tokens, and a token, family or grant never comes back: those facts stay
+// unbounded. The numbers of our own issuer are ours.
+func upToNow(r *mintmark.Revocation, own string) bool {
 	s := &r.Selector
-	return r.Cutoff == (mintmark.Cutoff{}) && s.IssuedFrom.IsZero() && s.IssuedTo.IsZero() &&
-		s.Token == "" && s.Family == "" && s.Grant == "" && s.Key == "" && s.Issuer == ""
+	return r.Cutoff.ToSeq == 0 && r.Cutoff.To == 0 && s.IssuedTo.IsZero() &&
+		s.Token == "" && s.Family == "" && s.Grant == "" && s.Key == "" && (s.Issuer == "" || s.Issuer == own)
 }
 
 // fill gives facts their ids and checks them.
