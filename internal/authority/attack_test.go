@@ -7,7 +7,12 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/net/html"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/authority"
@@ -157,5 +162,67 @@ func TestServiceCannotSpeakForAdmin(t *testing.T) {
 	req.Header.Set("Authorization", "Bearer "+ans["access_token"].(string))
 	if tok, err := w.auth.Present(nil, req, w.auth.AdminAudience()); err == nil {
 		t.Errorf("the admin API takes %+v", tok)
+	}
+}
+
+// Nobody fills the ledger by beginning what he never ends.
+func TestStartsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	w.client(webApp())
+	c := keepCookies()
+	begin := func(client string) int {
+		res, err := c.Get(w.server.URL + "/authorize?" + authorizeQuery("client_id", client).Encode())
+		must(t, err)
+		must(t, res.Body.Close())
+		return res.StatusCode
+	}
+	refused := false
+	for n := 0; n < 6000 && !refused; n++ {
+		refused = begin("nobody") == http.StatusTooManyRequests
+	}
+	if !refused {
+		t.Error("thousands of beginnings in a row were all written down")
+	}
+	if status, _ := w.post("/device_authorization", url.Values{"client_id": {"web"}}); status != http.StatusTooManyRequests {
+		t.Errorf("another beginning: %d", status)
+	}
+	w.clock.advance(time.Minute)
+	if status := begin("web"); status != http.StatusSeeOther {
+		t.Errorf("a minute later: %d", status)
+	}
+}
+
+// Guesses at once are no more than guesses in a row.
+func TestGuessesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.client(webApp())
+	c := keepCookies()
+	res, err := c.Get(w.server.URL + "/authorize?" + authorizeQuery().Encode())
+	must(t, err)
+	must(t, res.Body.Close())
+	res, err = c.Get(w.server.URL + res.Header.Get("Location"))
+	must(t, err)
+	page, err := html.Parse(res.Body)
+	must(t, err)
+	must(t, res.Body.Close())
+	f, action := fill(page, "ada", "wrong")
+	var looked atomic.Int32
+	var all sync.WaitGroup
+	for range 24 {
+		all.Go(func() {
+			res, err := c.PostForm(w.server.URL+action, f)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusUnauthorized {
+				looked.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := looked.Load(); n == 0 || n > 11 {
+		t.Errorf("%d guesses at once were looked at", n)
 	}
 }

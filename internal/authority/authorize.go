@@ -160,6 +160,10 @@ func redirectAllowed(c *Client, uri string) bool {
 // serveAuthorize begins a transaction: it checks the request, and sends the
 // browser to sign in, to consent, or straight back.
 func (a *Authority) serveAuthorize(w http.ResponseWriter, r *http.Request) {
+	if !a.mayStart(r) {
+		a.pageError(w, r, errStarts)
+		return
+	}
 	var f form
 	var err error
 	if r.Method == http.MethodPost {
@@ -187,6 +191,14 @@ func (a *Authority) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	}
 	tx := &transaction{Request: q}
 	a.begin(w, r, c, tx, spent)
+}
+
+// errStarts: an address begins more than its share. Each beginning is a durable
+// write that anybody can cause.
+var errStarts = refuseWith(http.StatusTooManyRequests, "temporarily_unavailable", "too many requests from your network; wait a little")
+
+func (a *Authority) mayStart(r *http.Request) bool {
+	return a.starts.take("start\x00"+address(r), a.d.Now())
 }
 
 // authRequest reads the request itself or the pushed one it refers to; the latter
@@ -234,6 +246,9 @@ func (a *Authority) push(w http.ResponseWriter, r *http.Request) (map[string]any
 	who, err := a.authenticate(r, f)
 	if err != nil {
 		return nil, err
+	}
+	if who.client.Public() && !a.mayStart(r) {
+		return nil, errStarts
 	}
 	if f.get("request_uri") != "" {
 		return nil, refuse("invalid_request", "request_uri can't be pushed")

@@ -62,6 +62,9 @@ func (a *Authority) authorizeDevice(w http.ResponseWriter, r *http.Request) (map
 	if !c.May(GrantDevice) {
 		return nil, refuse("unauthorized_client", "the client may not use this grant type")
 	}
+	if c.Public() && !a.mayStart(r) {
+		return nil, errStarts
+	}
 	q := authRequest{Client: c.ID, MaxAge: -1}
 	if q.Scopes, err = f.scopes(); err != nil {
 		return nil, err

@@ -1,12 +1,12 @@
 package authority
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 )
 
-// limitKeys bounds a limiter's memory; past it the whole map is dropped rather
-// than grown, which errs towards answering.
+// limitKeys bounds a limiter's memory.
 const limitKeys = 20_000
 
 // limiter counts events per key in token buckets: burst of them at once, one more
@@ -15,8 +15,10 @@ type limiter struct {
 	burst float64
 	every time.Duration
 
-	mu   sync.Mutex
-	keys map[string]bucket // guarded by mu
+	mu sync.Mutex
+	// keys are hashed: their text comes from strangers, who would else choose how
+	// much memory it takes. Guarded by mu.
+	keys map[[16]byte]bucket
 }
 
 type bucket struct {
@@ -25,34 +27,50 @@ type bucket struct {
 }
 
 func newLimiter(burst int, every time.Duration) *limiter {
-	return &limiter{burst: float64(burst), every: every, keys: map[string]bucket{}}
+	return &limiter{burst: float64(burst), every: every, keys: map[[16]byte]bucket{}}
+}
+
+func hashed(key string) [16]byte {
+	sum := sha256.Sum256([]byte(key))
+	return [16]byte(sum[:16])
 }
 
 // spent reports whether the key has none left at now.
 func (l *limiter) spent(key string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.level(key, now) < 1
+	return l.level(hashed(key), now) < 1
 }
 
 // take uses one; false when there was none.
 func (l *limiter) take(key string, now time.Time) bool {
+	k := hashed(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	left := l.level(key, now)
+	left := l.level(k, now)
 	ok := left >= 1
 	if ok {
 		left--
 	}
-	if len(l.keys) >= limitKeys {
+	if _, known := l.keys[k]; !known && len(l.keys) >= limitKeys {
 		l.drop(now)
 	}
-	l.keys[key] = bucket{left, now}
+	l.keys[k] = bucket{left, now}
 	return ok
 }
 
+// give puts one back that turned out not to count.
+func (l *limiter) give(key string, now time.Time) {
+	k := hashed(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.keys[k]; known {
+		l.keys[k] = bucket{min(l.burst, l.level(k, now)+1), now}
+	}
+}
+
 // level is called with mu held.
-func (l *limiter) level(key string, now time.Time) float64 {
+func (l *limiter) level(key [16]byte, now time.Time) float64 {
 	b, ok := l.keys[key]
 	if !ok {
 		return l.burst
@@ -60,14 +78,26 @@ func (l *limiter) level(key string, now time.Time) float64 {
 	return min(l.burst, b.left+float64(now.Sub(b.at))/float64(l.every))
 }
 
-// drop forgets full buckets, and everything when that is not enough.
+// drop forgets, of a few keys, those that are full again, and else the fullest: a
+// flood of new keys pushes out its own kind, and not the one that it is to hide.
+// Called with mu held.
 func (l *limiter) drop(now time.Time) {
+	probed, freed := 0, false
+	var fullest [16]byte
+	most := -1.0
 	for k := range l.keys {
-		if l.level(k, now) >= l.burst {
+		switch left := l.level(k, now); {
+		case left >= l.burst:
 			delete(l.keys, k)
+			freed = true
+		case left > most:
+			most, fullest = left, k
+		}
+		if probed++; probed == 64 {
+			break
 		}
 	}
-	if len(l.keys) >= limitKeys {
-		clear(l.keys)
+	if !freed {
+		delete(l.keys, fullest)
 	}
 }

@@ -45,22 +45,25 @@ func (a *Authority) servePassword(w http.ResponseWriter, r *http.Request) {
 	name, password := strings.TrimSpace(f.get("username")), f.get("password")
 	now := a.d.Now()
 	byName, byPlace := "user\x00"+name, "place\x00"+address(r)
-	if a.failures.spent(byName, now) || a.failures.spent(byPlace, now) {
+	// A guess is counted before it is looked at, and given back when it was none: of
+	// any number at once no more are looked at than one after the other.
+	if a.failures.spent(byPlace, now) || !a.failures.take(byName, now) {
 		w.Header().Set("Retry-After", "30")
 		a.showSignIn(w, http.StatusTooManyRequests, tx, c, name, "Too many attempts. Wait half a minute, then try again.")
 		return
 	}
 	u, err := a.checkPassword(r.Context(), name, password)
 	if err != nil {
+		a.failures.give(byName, now)
 		a.pageError(w, r, err)
 		return
 	}
 	if u == nil {
-		a.failures.take(byName, now)
 		a.failures.take(byPlace, now)
 		a.showSignIn(w, http.StatusUnauthorized, tx, c, name, "That name and password don’t match.")
 		return
 	}
+	a.failures.give(byName, now)
 	if err := a.signedIn(w, r, tx, u.Sub(), "password"); err != nil {
 		a.pageError(w, r, err)
 	}
