@@ -13,6 +13,7 @@ import (
 
 var (
 	errEmptySet = errors.New("the key set holds no usable key")
+	errCooling  = fmt.Errorf("%w: asked a moment ago", ErrUnavailable)
 	errSwapped  = errors.New("a key was swapped under its kid")
 )
 
@@ -118,7 +119,7 @@ func (s *source) start(now time.Time) *flight {
 }
 
 // want returns the flight that will tell about a kid; nil when nothing new can be
-// learnt; the last fetch's error when that is why.
+// learnt; ErrUnavailable when it is too soon to ask.
 func (s *source) want(now time.Time, kid string) (*call, error) {
 	if !s.fetches() {
 		return nil, nil
@@ -130,10 +131,12 @@ func (s *source) want(now time.Time, kid string) (*call, error) {
 		return nil, nil
 	case s.flight != nil:
 		return &call{s.flight, false}, nil
-	case s.cooling(now) > 0:
-		return nil, s.lastErr
 	case now.Before(s.negative[kid]):
 		return nil, nil
+	case s.cooling(now) > 0:
+		// The kid may have come after the last fetch, as a rotation makes it: nobody
+		// knows, and a token is not refused for that.
+		return nil, errors.Join(errCooling, s.lastErr)
 	}
 	return &call{s.start(now), true}, nil
 }

@@ -143,6 +143,7 @@ func (dc *Decider) identify(ctx context.Context, d *Decision, value string) {
 	}
 	v.Memo, v.AsOf, v.First = nil, 0, false
 	if r.Code = dc.Verifier.Verify(ctx, r.Snapshot, r.Scheme, value, r.Now, v); r.Code != mintmark.CodeNone {
+		r.AsOf = v.AsOf // what is missing may have come by a later state
 		return
 	}
 	d.Token = &v.Token
