@@ -181,6 +181,13 @@ func problemOf(res *http.Response, body []byte) error {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		code = CodeUnavailable
 	}
+	if code == CodeUnauthorized && res.Header.Get("WWW-Authenticate") != "" {
+		// The resource server's own answer (RFC 6750 §3.1) has a challenge in place
+		// of a problem.
+		q := NewProblem(code, "control did not accept the token, or got none", "log in again: mintmark login, or set MINTMARK_TOKEN to a valid one")
+		q.Status = res.StatusCode
+		return q
+	}
 	q := NewProblem(code, fmt.Sprintf("answer %s without a problem document", res.Status), "check that the address is control's admin API")
 	q.Status = res.StatusCode
 	return q

@@ -52,9 +52,9 @@ func CallerOf(t *mintmark.Token) Caller {
 func refused(err error) error {
 	switch {
 	case errors.Is(err, authority.ErrRequest):
-		return api.NewProblem(api.CodeInvalid, err.Error(), "")
+		return api.NewProblem(api.CodeInvalid, saying(err, authority.ErrRequest), "")
 	case errors.Is(err, authority.ErrInUse):
-		return api.NewProblem(api.CodePrecondition, err.Error(), "wait until they have expired, or force it")
+		return api.NewProblem(api.CodePrecondition, saying(err, authority.ErrInUse), "wait until they have expired, or force it")
 	case errors.Is(err, authority.ErrNotReady), errors.Is(err, authority.ErrNoKey):
 		return api.NewProblem(api.CodeUnavailable, err.Error(), "apply resources first, or wait for the gateways")
 	}

@@ -40,7 +40,7 @@ func (s *Server) problem(err error) *api.Problem {
 	}
 	for _, m := range mapped {
 		if errors.Is(err, m.err) {
-			return api.NewProblem(m.code, err.Error(), m.fix)
+			return api.NewProblem(m.code, saying(err, m.err), m.fix)
 		}
 	}
 	if errors.Is(err, ledger.ErrUnavailable) {
@@ -49,6 +49,19 @@ func (s *Server) problem(err error) *api.Problem {
 	}
 	s.cfg.Log.Error("admin request failed", "error", err)
 	return api.NewProblem(api.CodeInternal, "the request failed", "see control's log")
+}
+
+// saying is an error's text for the caller: what a package's name and the kind of
+// error say is said by the problem's code already.
+func saying(err, kind error) string {
+	text := err.Error()
+	if rest, ok := strings.CutPrefix(text, kind.Error()+": "); ok {
+		return rest
+	}
+	if rest, ok := strings.CutSuffix(text, ": "+kind.Error()); ok {
+		return rest
+	}
+	return text
 }
 
 // mapped are the errors whose text is meant for the caller.

@@ -119,16 +119,8 @@ func accountRoutes() []Route {
 			return s.cfg.Control.Clients(ctx)
 		}),
 		row("getClient", "GET", "/v1/clients/{id}", anybody, "Get an OAuth client", func(s *Server, ctx context.Context, in *byID) (*api.OAuthClient, error) {
-			all, err := s.cfg.Control.Clients(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, c := range all.Clients {
-				if string(c.ID) == in.ID {
-					return &c, nil
-				}
-			}
-			return nil, fmt.Errorf("%w: there is no client %.80q", control.ErrNotFound, in.ID)
+			c, err := s.client(ctx, mintmark.ClientID(in.ID))
+			return &c, err
 		}),
 		row("createClient", "POST", "/v1/clients", operators, "Create an OAuth client", func(s *Server, ctx context.Context, in *body[api.OAuthClient]) (*api.ClientAnswer, error) {
 			if s.cfg.Accounts == nil {
@@ -140,7 +132,11 @@ func accountRoutes() []Route {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
 			}
-			return s.cfg.Accounts.RotateClientSecret(ctx, actorOf(ctx), mintmark.ClientID(in.ID), in.Body)
+			out, err := s.cfg.Accounts.RotateClientSecret(ctx, actorOf(ctx), mintmark.ClientID(in.ID), in.Body)
+			if err == nil {
+				out.Client, err = s.client(ctx, mintmark.ClientID(in.ID))
+			}
+			return out, err
 		}),
 		row("disableClient", "POST", "/v1/clients/{id}:disable", guards, "Refuse a client everywhere and revoke its tokens", (*Server).disableClient),
 		row("listUsers", "GET", "/v1/users", anybody, "List local users", func(s *Server, ctx context.Context, _ *none) (*api.Users, error) {
@@ -200,16 +196,21 @@ func (s *Server) disableClient(ctx context.Context, in *bodyByID[api.StepRequest
 	if _, err := s.cfg.Control.Revoke(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout}); err != nil {
 		return nil, err
 	}
+	c, err := s.client(ctx, mintmark.ClientID(in.ID))
+	return &api.ClientAnswer{Client: c}, err
+}
+
+func (s *Server) client(ctx context.Context, id mintmark.ClientID) (api.OAuthClient, error) {
 	all, err := s.cfg.Control.Clients(ctx)
 	if err != nil {
-		return nil, err
+		return api.OAuthClient{}, err
 	}
 	for _, c := range all.Clients {
-		if string(c.ID) == in.ID {
-			return &api.ClientAnswer{Client: c}, nil
+		if c.ID == id {
+			return c, nil
 		}
 	}
-	return &api.ClientAnswer{Client: api.OAuthClient{ID: mintmark.ClientID(in.ID), Disabled: true}}, nil
+	return api.OAuthClient{}, fmt.Errorf("%w: there is no client %.80q", control.ErrNotFound, id)
 }
 
 func fleetRoutes() []Route {

@@ -40,6 +40,7 @@ func (a *app) apikeyCreate() *cobra.Command {
 			cmd.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes")
 			cmd.Flags().StringSliceVar(&q.Audience, "audience", nil, "audience")
 			cmd.Flags().DurationVar(&life, "expires-in", 0, "lifetime (default: without end)")
+			_ = cmd.MarkFlagRequired("client")
 			_ = cmd.MarkFlagRequired("owner")
 			_ = cmd.MarkFlagRequired("audience")
 		},

@@ -14,7 +14,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -152,7 +154,7 @@ func (a *app) root() *cobra.Command {
 	f.DurationVar(&a.timeout, "timeout", time.Minute, "longest wait for an answer, and for gateways with --wait")
 	f.StringVar(&a.key, "idempotency-key", "", "key under which a change is made once however often it is sent (default: a new one)")
 	f.BoolVarP(&a.yes, "yes", "y", false, "confirm what would be asked")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on success")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on success but a value that is shown only once")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour (NO_COLOR)")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 
@@ -171,7 +173,25 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommandGroupID("cli")
 	root.SetCompletionCommandGroupID("cli")
 	root.AddCommand(a.exitCodesTopic())
+	strict(root)
 	return root
+}
+
+// strict makes a wrong number of arguments a usage error that says which are
+// wanted.
+func strict(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			if err == nil || c == c.Root() {
+				return err
+			}
+			return usage(fmt.Sprintf("wrong number of arguments: %d given", len(args)), "mintmark "+strings.TrimPrefix(c.UseLine(), "mintmark "))
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
 }
 
 func (a *app) group(root *cobra.Command, id string, cmds ...*cobra.Command) {

@@ -79,7 +79,7 @@ func clientAnswer(k *api.ClientAnswer, err error) (result, error) {
 	}
 	r := result{value: k, table: clientPairs(&k.Client)}
 	if k.Secret != "" {
-		r.notes = []string{"", "secret, shown once and kept nowhere:", k.Secret}
+		r.once, r.notes = k.Secret, []string{"", "secret, shown once and kept nowhere:", k.Secret}
 	}
 	return r, nil
 }

@@ -68,8 +68,8 @@ func describe(ctx context.Context, err error) failure {
 		if _, ok := explanations[f.Code]; ok && p.Code != api.CodeInvalid {
 			f.Doc = "mintmark explain " + f.Code
 		}
-		if p.Code == api.CodeInvalid {
-			f.Message = strings.TrimPrefix(f.Message, p.Title+": ")
+		if p.Code == api.CodeInvalid || p.Code == api.CodeNotFound {
+			f.Message = strings.TrimPrefix(f.Message, p.Title+": ") // the rest says it
 		}
 		return f
 	case errors.As(err, &mistakes):

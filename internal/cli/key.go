@@ -82,7 +82,7 @@ func keyDryRun(ctx context.Context, c *api.Client, kid, would string) (result, e
 					Key    api.Key `json:"key"`
 				}{true, k},
 				table: keyTable([]api.Key{k}),
-				notes: []string{"", fmt.Sprintf("dry run: %d live tokens %s; nothing was changed", k.Tokens, would)},
+				notes: []string{"", fmt.Sprintf("dry run: %s %s; nothing was changed", many(k.Tokens, "live token"), would)},
 			}, nil
 		}
 	}

@@ -27,7 +27,10 @@ type result struct {
 	value any
 	table table
 	notes []string // printed after the table, for people only
-	exit  int
+	// once is a value that is shown this once: with -q it is all that is printed,
+	// because nothing would lose it.
+	once string
+	exit int
 }
 
 // red is the ANSI colour of failures; it only ever stands beside a word that says
@@ -56,7 +59,11 @@ func (a *app) print(r result) error {
 	if err != nil {
 		return err
 	}
-	if !a.quiet || r.exit != 0 {
+	if a.quiet && r.exit == 0 {
+		if r.once != "" {
+			fmt.Fprintln(a.Stdout, r.once)
+		}
+	} else {
 		switch f {
 		case "json":
 			err = printJSON(a.Stdout, r.value)
@@ -179,6 +186,14 @@ func atMilli(ms int64) string {
 }
 
 func num[T ~int | ~int64 | ~uint64](n T) string { return fmt.Sprint(n) }
+
+// many counts things: 1 token, 2 tokens.
+func many[T ~int | ~int64 | ~uint64](n T, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprint(n) + " " + thing + "s"
+}
 
 // show wraps a list or a value that needs nothing more.
 func show(v any, t table, err error) (result, error) {

@@ -112,6 +112,7 @@ func (a *app) gatewayCmd() *cobra.Command {
 			}
 			return result{
 				value: t, table: pairs("gateway", string(t.Gateway), "expires", at(t.Expires)),
+				once:  t.Value,
 				notes: []string{"", "shown once, good once:", t.Value, "use it with: MINTMARK_JOIN=… mintmark gateway run"},
 			}, nil
 		},

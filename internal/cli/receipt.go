@@ -31,10 +31,10 @@ func receiptTable(r *mintmark.Receipt) table {
 }
 
 func receiptNotes(r *mintmark.Receipt) []string {
-	notes := []string{"", fmt.Sprintf("%s %s: %s, %d live tokens, seq %d, epoch %d, in %s",
-		r.Kind, r.ID, r.Outcome, r.Tokens, r.Seq, r.Epoch, r.Elapsed.Round(10*time.Microsecond))}
+	notes := []string{"", fmt.Sprintf("%s %s: %s, %s, seq %d, epoch %d, in %s",
+		r.Kind, r.ID, r.Outcome, many(r.Tokens, "live token"), r.Seq, r.Epoch, r.Elapsed.Round(10*time.Microsecond))}
 	for _, d := range r.Dispositions {
-		notes = append(notes, fmt.Sprintf("  %s %s: %d tokens %s", d.Release, d.Class, d.Tokens, d.Disposition))
+		notes = append(notes, fmt.Sprintf("  %s %s: %s, %s", d.Release, d.Class, d.Disposition, many(d.Tokens, "token")))
 	}
 	switch r.Outcome {
 	case mintmark.OutcomePending:

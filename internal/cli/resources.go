@@ -160,9 +160,9 @@ func applied(x *api.ApplyAnswer) result {
 	case count == 0:
 		notes = []string{"nothing to change"}
 	case x.DryRun:
-		notes = []string{"", fmt.Sprintf("dry run: %d resources would change; nothing was changed", count)}
+		notes = []string{"", fmt.Sprintf("dry run: %s would change; nothing was changed", many(count, "resource"))}
 	default:
-		notes = []string{"", fmt.Sprintf("%d resources changed, epoch %d", count, x.Epoch)}
+		notes = []string{"", fmt.Sprintf("%s changed, epoch %d", many(count, "resource"), x.Epoch)}
 	}
 	for _, w := range x.Warnings {
 		notes = append(notes, "warning: "+w)

@@ -127,7 +127,7 @@ func (a *app) rolloutStatus() *cobra.Command {
 				out.notes = append(out.notes, strings.TrimSpace(fmt.Sprintf("%s %s %s%% by %s, epoch %d %s", at(h.At), h.Verb, h.Percent, h.Actor, h.Epoch, h.Reason)))
 			}
 			for _, l := range r.Live {
-				out.notes = append(out.notes, strings.TrimSpace(fmt.Sprintf("live: %d tokens of %s %s", l.Tokens, l.Release, l.Class)))
+				out.notes = append(out.notes, strings.TrimSpace(fmt.Sprintf("live: %s of %s %s", many(l.Tokens, "token"), l.Release, l.Class)))
 			}
 			return out, nil
 		},
@@ -153,8 +153,13 @@ func (a *app) rolloutList() *cobra.Command {
 
 func (a *app) rolloutPlan() *cobra.Command {
 	return a.call(call{
-		use: "plan ID", short: "Count live tokens stranded in each direction; exits 20 when not rollback-safe", args: cobra.ExactArgs(1), complete: rolloutNames,
+		use: "plan ID | plan SERVICE CANDIDATE", short: "Count live tokens stranded in each direction; exits 20 when not rollback-safe",
+		long:    "With a rollout's id: what rolling it back now would mean. With a service and a candidate: what starting one would.",
+		example: "  mintmark rollout plan orders v2", args: cobra.RangeArgs(1, 2), complete: rolloutNames,
 		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
+			if len(args) == 2 {
+				return plan(c.PlanRollout(ctx, args[0], args[1]))
+			}
 			return plan(c.RolloutPlan(ctx, mintmark.RolloutID(args[0])))
 		},
 	})

@@ -29,7 +29,7 @@ func tokenTable(tokens []api.Token) table {
 
 func tokenPairs(k *api.Token) table {
 	return pairs(
-		"token", string(k.ID), "kind", k.Kind.String(), "state", k.State.String(), "why", k.Reason,
+		"token", string(k.ID), "kind", k.Kind.String(), "state", k.State.String(), "why", k.Reason, "revocation", revocationOf(k),
 		"subject", k.Subject, "client", string(k.Client), "issuer", k.Issuer, "grant", string(k.Grant), "family", string(k.Family),
 		"scopes", strings.Join(k.Scopes, " "), "audience", strings.Join(k.Audience, " "),
 		"release", string(k.Mark.Release), "policy version", num(k.Mark.Policy), "key", k.Mark.Key, "epoch", num(k.Mark.Epoch),
@@ -38,6 +38,13 @@ func tokenPairs(k *api.Token) table {
 		"name", k.Name, "owner", k.Owner, "first seen", atMilli(k.FirstSeen), "last seen", atMilli(k.LastSeen),
 		"last gateway", string(k.LastGateway), "last route", k.LastRoute, "uses", num(k.Uses), "refused", num(k.Refused),
 	)
+}
+
+func revocationOf(k *api.Token) string {
+	if k.Revocation == nil {
+		return ""
+	}
+	return string(*k.Revocation)
 }
 
 // selection holds the flags that name tokens: --select takes the whole grammar,
@@ -178,7 +185,7 @@ func (a *app) tokenIssue() *cobra.Command {
 
 // issued shows a value that is shown once.
 func issued(i *api.Issued) result {
-	return result{value: i, table: tokenPairs(&i.Token), notes: []string{"", "shown once, and kept nowhere:", i.Value}}
+	return result{value: i, table: tokenPairs(&i.Token), once: i.Value, notes: []string{"", "shown once, and kept nowhere:", i.Value}}
 }
 
 func (a *app) tokenRevoke() *cobra.Command {
@@ -225,7 +232,7 @@ func (a *app) revoke(ctx context.Context, c *api.Client, q api.RevokeRequest) (r
 	}
 	if answer.DryRun {
 		return result{value: answer, table: tokenTable(answer.Sample), notes: []string{
-			"", fmt.Sprintf("dry run: %s would cover %d live tokens; %d gateways would be told; nothing was changed", answer.Selector, answer.Tokens, answer.Gateways),
+			"", fmt.Sprintf("dry run: %s would cover %s; %s would be told; nothing was changed", answer.Selector, many(answer.Tokens, "live token"), many(answer.Gateways, "gateway")),
 		}}, nil
 	}
 	return withReceipt(answer, answer.Receipt), nil

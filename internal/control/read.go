@@ -12,6 +12,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/lifecycle"
 	"github.com/mintmark/mintmark/internal/rollout"
 )
 
@@ -38,9 +39,7 @@ func (c *Control) tokenOf(row *ledger.TokenRow) api.Token {
 			}
 		}
 	}
-	if t.State.Live() && row.ExpiredAt(now, 0) {
-		t.State = mintmark.StateExpired
-	}
+	t.State = lifecycle.At(t.State, t.FirstSeen > 0, row.Expires, now)
 	if t.State.Live() && row.Mark.Release != "" {
 		if fate := current.Table.DisposeByArm(&row.Token, now.Unix()); fate.Disposition != mintmark.Keep {
 			t.Disposition, t.Class = fate.Disposition.String(), fate.Class

@@ -30,7 +30,7 @@ func (c *Control) Revoke(ctx context.Context, actor string, r api.RevokeRequest)
 		return nil, err
 	}
 	if r.Reason == "" && !r.DryRun {
-		return nil, fmt.Errorf("%w: say why: give a reason", ErrInvalid)
+		return nil, fmt.Errorf("%w: a reason is wanted: it goes into the receipt", ErrInvalid)
 	}
 	fact := mintmark.Revocation{Action: action, Selector: sel, Reason: r.Reason, Actor: actor}
 	if done := earlier(ctx); done != "" {
