@@ -269,6 +269,7 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 				t.Errorf("%s was acknowledged and is lost: killed at %q", d.name, at)
 			}
 		}
+		w.caughtUp()
 		d.judge(now > before)
 	} else if err != nil {
 		t.Fatalf("%s: %v", d.name, err)

@@ -340,6 +340,29 @@ func (w *world) restart(p *demo.Process) {
 	}
 }
 
+// caughtUp waits until every gateway follows control and has applied all of it.
+func (w *world) caughtUp() {
+	w.t.Helper()
+	w.eventually(30*time.Second, "gateways to catch up", func() error {
+		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
+		defer cancel()
+		admin, err := w.Admin(ctx)
+		if err != nil {
+			return err
+		}
+		all, err := admin.Gateways(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range all.Gateways {
+			if g.State != "live" || g.Seq < all.Head {
+				return fmt.Errorf("%s is %s at %d of %d", g.ID, g.State, g.Seq, all.Head)
+			}
+		}
+		return nil
+	})
+}
+
 // verify re-proves the ledger with the product's own command. Control must be
 // down.
 func (w *world) verify() error {
