@@ -30,7 +30,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "mintmark")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/mintmark")
+	build := exec.Command("go", "build", "-o", binary, "../../cmd/mintmark")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the product: %v\n%s", err, out)
