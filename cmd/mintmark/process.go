@@ -41,14 +41,14 @@ func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
 // are skipped. The socket is open on return, so that a taken port is an error of
 // the start.
 func listen(ctx context.Context, g *errgroup.Group, l config.Listener, name string, h http.Handler, log *slog.Logger) error {
-	return open(ctx, g, l, name, log, func(t *tls.Config) server {
+	return open(ctx, g, l, name, h, log, func(t *tls.Config, h http.Handler) server {
 		return web.NewServer(web.ServerConfig{Handler: h, TLS: t, Log: log})
 	})
 }
 
 // listenTraffic serves a gateway's clients, with the gateway's own framing.
 func listenTraffic(ctx context.Context, g *errgroup.Group, l config.Listener, h http.Handler, log *slog.Logger) error {
-	return open(ctx, g, l, "gateway", log, func(t *tls.Config) server {
+	return open(ctx, g, l, "gateway", h, log, func(t *tls.Config, h http.Handler) server {
 		return gateway.NewServer(gateway.ServerConfig{Handler: h, TLS: t, H2C: true, Log: log})
 	})
 }
@@ -58,24 +58,24 @@ type server interface {
 	Run(ctx context.Context, l net.Listener) error
 }
 
-func open(ctx context.Context, g *errgroup.Group, l config.Listener, name string, log *slog.Logger, make func(*tls.Config) server) error {
+func open(ctx context.Context, g *errgroup.Group, l config.Listener, name string, h http.Handler, log *slog.Logger, make func(*tls.Config, http.Handler) server) error {
 	if l.Off() {
 		return nil
 	}
 	var tlsConfig *tls.Config
 	if l.TLS != nil {
-		certs, err := web.NewCertificates(web.CertificateFiles{Cert: l.TLS.Cert, Key: l.TLS.Key, ClientCA: l.TLS.ClientCA, RequireClient: l.TLS.RequireClient})
+		certs, err := web.NewCertificates(web.CertificateFiles{Cert: l.TLS.Cert, Key: l.TLS.Key, ClientCA: l.TLS.ClientCA, RequireClient: l.TLS.RequireClient, SelfSigned: l.TLS.SelfSigned})
 		if err != nil {
 			return fmt.Errorf("listen.%s.tls: %w", name, err)
 		}
 		g.Go(func() error { return stopped(certs.Run(ctx, certificateReload, log)) })
-		tlsConfig = certs.Config()
+		tlsConfig, h = certs.Config(), certs.Verified(h)
 	}
 	socket, err := web.Listen(ctx, l.Address)
 	if err != nil {
 		return fmt.Errorf("listen.%s: %w", name, err)
 	}
-	s := make(tlsConfig)
+	s := make(tlsConfig, h)
 	g.Go(func() error { return s.Run(ctx, socket) })
 	log.Info("listening", "part", name, "address", socket.Addr().String(), "tls", tlsConfig != nil)
 	return nil

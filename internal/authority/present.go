@@ -107,7 +107,9 @@ func (a *Authority) Present(w http.ResponseWriter, r *http.Request, audience str
 		if jkt != row.Binding.JKT {
 			return nil, refuseWith(http.StatusUnauthorized, "invalid_dpop_proof", "the token is bound to another key")
 		}
-		if err := a.spend(r.Context(), once); err != nil {
+		if err := a.spend(r.Context(), once); errors.Is(err, ledger.ErrUsed) {
+			return nil, refuseWith(http.StatusUnauthorized, "invalid_dpop_proof", "the DPoP proof was used before")
+		} else if err != nil {
 			return nil, err
 		}
 	}

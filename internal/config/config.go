@@ -102,6 +102,7 @@ type TLS struct {
 	ClientCA string `json:"client_ca,omitempty" jsonschema:"PEM file of authorities for client certificates; when given, clients may present one (mutual TLS)."`
 	// RequireClient refuses handshakes without a client certificate.
 	RequireClient bool `json:"require_client,omitempty" jsonschema:"Refuse clients without a certificate of client_ca."`
+	SelfSigned    bool `json:"self_signed,omitempty" jsonschema:"Take client certificates of no authority as well, for clients that are known by the certificate itself (self_signed_tls_client_auth)."`
 }
 
 // Control is how control leads its gateways.

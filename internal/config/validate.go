@@ -175,7 +175,7 @@ func (v *validator) tls(path string, t TLS) {
 	if t.Cert == "" || t.Key == "" {
 		v.fail(path, "cert and key are both needed", "")
 	}
-	if t.RequireClient && t.ClientCA == "" {
+	if t.RequireClient && t.ClientCA == "" && !t.SelfSigned {
 		v.fail(path+".require_client", "without client_ca nobody could connect", "name client_ca")
 	}
 }

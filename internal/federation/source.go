@@ -185,6 +185,9 @@ func (s *source) take(now time.Time, keys []epoch.Key, ttl time.Duration) error 
 			}
 		}
 	}
+	for _, old := range s.keys {
+		s.negative[old.ID] = now.Add(negativeTTL) // withdrawn, unless it is among keys
+	}
 	s.keys, s.fetched, s.failures = keys, now, 0
 	if limit := time.Duration(s.issuer.Part.MaxAge) * time.Second / 3; limit > 0 {
 		ttl = min(ttl, max(limit, Cooldown))

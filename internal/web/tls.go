@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,15 @@ type CertificateFiles struct {
 	// RequireClient refuses handshakes without a certificate of ClientCA;
 	// otherwise one is verified when given.
 	RequireClient bool
+	// SelfSigned takes certificates of no authority as well: whoever presents one
+	// proves its key and nothing else (RFC 8705 §2.2). Handlers go through
+	// Verified, which tells the two apart.
+	SelfSigned bool
 }
 
 type loaded struct {
 	config *tls.Config
+	roots  *x509.CertPool // of ClientCA; nil without
 	stamps [3]time.Time
 }
 
@@ -72,22 +78,59 @@ func (c *Certificates) Reload() error {
 	}
 	next := serverTLS()
 	next.Certificates = []tls.Certificate{pair}
+	var roots *x509.CertPool
 	if c.files.ClientCA != "" {
 		pem, err := os.ReadFile(c.files.ClientCA)
 		if err != nil {
 			return fmt.Errorf("load client authorities: %w", err)
 		}
-		next.ClientCAs = x509.NewCertPool()
-		if !next.ClientCAs.AppendCertsFromPEM(pem) {
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
 			return fmt.Errorf("load client authorities: %s holds no certificate", c.files.ClientCA)
 		}
+		next.ClientCAs = roots
 		next.ClientAuth = tls.VerifyClientCertIfGiven
 		if c.files.RequireClient {
 			next.ClientAuth = tls.RequireAndVerifyClientCert
 		}
 	}
-	c.current.Store(&loaded{config: next, stamps: stamps})
+	if c.files.SelfSigned {
+		next.ClientCAs = nil // naming authorities would keep the other certificates at home
+		next.ClientAuth = tls.RequestClientCert
+		if c.files.RequireClient {
+			next.ClientAuth = tls.RequireAnyClientCert
+		}
+	}
+	c.current.Store(&loaded{config: next, roots: roots, stamps: stamps})
 	return nil
+}
+
+// Verified gives a handler the connection state as a handshake that verifies
+// client certificates leaves it: with VerifiedChains where the presented one comes
+// from ClientCA. Only with SelfSigned is there anything to do.
+func (c *Certificates) Verified(next http.Handler) http.Handler {
+	if !c.files.SelfSigned {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		roots := c.current.Load().roots
+		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || roots == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		certs := r.TLS.PeerCertificates
+		o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+		for _, i := range certs[1:] {
+			o.Intermediates.AddCert(i)
+		}
+		if chains, err := certs[0].Verify(o); err == nil {
+			state := *r.TLS
+			state.VerifiedChains = chains
+			with := *r
+			with.TLS = &state
+			r = &with
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Run looks every interval whether a file changed and reloads, until ctx is over.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -425,4 +426,63 @@ func FuzzValidTraceparent(f *testing.F) {
 			t.Errorf("accepted %q", s)
 		}
 	})
+}
+
+// With SelfSigned a client may present any certificate; Verified tells those of
+// the authority from the others.
+func TestCertificatesSelfSigned(t *testing.T) {
+	ca, err := NewCA("test", time.Now(), time.Hour, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewCA("nobody's", time.Now(), time.Hour, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := writePair(t, t.TempDir(), ca, "known")
+	files.RequireClient, files.SelfSigned = false, true
+	certs, err := NewCertificates(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	handler := certs.Verified(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%d presented, %d chains", len(r.TLS.PeerCertificates), len(r.TLS.VerifiedChains))
+	}))
+	go func() { ended <- NewServer(ServerConfig{Handler: handler, TLS: certs.Config()}).Run(ctx, l) }()
+	defer func() { stop(); <-ended }()
+	for _, c := range []struct {
+		name string
+		from *CA
+		want string
+	}{
+		{"of the authority", ca, "1 presented, 1 chains"},
+		{"of another", other, "1 presented, 0 chains"},
+		{"none", nil, "0 presented, 0 chains"},
+	} {
+		conf := &tls.Config{RootCAs: ca.Pool()}
+		if c.from != nil {
+			f := writePair(t, t.TempDir(), c.from, "client")
+			pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conf.Certificates = []tls.Certificate{pair}
+		}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+		res, err := client.Get("https://" + l.Addr().String())
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		got, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s: %s, want %s (%v)", c.name, got, c.want, err)
+		}
+	}
 }
