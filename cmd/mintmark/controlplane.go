@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -42,7 +41,7 @@ func controlProcess(ctx context.Context, o cli.ProcessOptions) error {
 	defer p.close()
 	g, ctx := errgroup.WithContext(ctx)
 	if err := p.run(ctx, g, o); err != nil {
-		return errors.Join(err, g.Wait())
+		return halt(g, err)
 	}
 	return g.Wait()
 }

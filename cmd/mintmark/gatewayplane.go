@@ -77,10 +77,10 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 	defer node.close()
 	node.health(health)
 	if err := node.run(ctx, g); err != nil {
-		return errors.Join(err, g.Wait())
+		return halt(g, err)
 	}
 	if err := listen(ctx, g, cfg.Listen.Metrics, "metrics", telemetry.Handler(health, registry), log); err != nil {
-		return errors.Join(err, g.Wait())
+		return halt(g, err)
 	}
 	return g.Wait()
 }

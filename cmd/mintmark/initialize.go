@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/cli"
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/keyring"
@@ -28,7 +29,7 @@ func initialize(ctx context.Context, o cli.InitOptions) error {
 		file = filepath.Join(cfg.Data, cli.CredentialFile)
 	}
 	if _, err := os.Stat(file); err == nil {
-		return fmt.Errorf("%s exists: this data directory was initialised already; choose another with --data, or remove that one", file)
+		return api.NewProblem(api.CodePrecondition, file+" exists: this data directory was initialised already", "choose another with --data, or move this one away")
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)

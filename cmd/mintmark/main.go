@@ -30,7 +30,7 @@ func main() {
 		Version:  version(),
 		Runner: cli.Runner{
 			Init: initialize, Serve: serveProcess, Control: controlProcess, Gateway: gatewayProcess,
-			Demo: playDemo, Verify: verify,
+			Demo: playDemo, Verify: verify, Inspect: inspect,
 		},
 	}))
 }

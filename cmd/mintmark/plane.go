@@ -65,10 +65,11 @@ func openPlane(ctx context.Context, cfg config.Config, environ []string, log *sl
 			p.close()
 		}
 	}()
-	if p.store, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data}); err != nil {
+	// The secrets first: without them nothing is made.
+	if p.keys, err = openKeyring(cfg, environ); err != nil {
 		return nil, err
 	}
-	if p.keys, err = openKeyring(cfg, environ); err != nil {
+	if p.store, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data}); err != nil {
 		return nil, err
 	}
 	if err = checkKeyring(ctx, p.store, p.keys); err != nil {

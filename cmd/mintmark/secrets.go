@@ -50,11 +50,7 @@ func openKeyring(cfg config.Config, environ []string) (*keyring.Keyring, error) 
 	if err != nil {
 		return nil, err
 	}
-	k, err := keyring.Open(o)
-	if errors.Is(err, keyring.ErrMissing) {
-		return nil, fmt.Errorf("%w; a new data directory is made by `mintmark init`, an existing one needs the secrets it was made with", err)
-	}
-	return k, err
+	return keyring.Open(o)
 }
 
 // checkKeyring compares the secrets with those that the ledger was made with.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
@@ -43,10 +42,16 @@ func serveProcess(ctx context.Context, o cli.ProcessOptions) error {
 	defer node.close()
 	node.health(p.health)
 	if err := p.run(ctx, g, o); err != nil {
-		return errors.Join(err, g.Wait())
+		return halt(g, err)
 	}
 	if err := node.run(ctx, g); err != nil {
-		return errors.Join(err, g.Wait())
+		return halt(g, err)
 	}
+	return g.Wait()
+}
+
+// halt ends a group whose process failed to start: its other parts end with it.
+func halt(g *errgroup.Group, err error) error {
+	g.Go(func() error { return err })
 	return g.Wait()
 }

@@ -53,6 +53,16 @@ type Runner struct {
 	Demo    func(context.Context, DemoOptions) error
 	// Verify re-proves the data directory offline.
 	Verify func(context.Context, VerifyOptions) (*api.Verification, error)
+	// Inspect looks, for doctor, at what a process on this machine would start with;
+	// it changes nothing and finds nothing when there is no data directory.
+	Inspect func(context.Context, ProcessOptions) []Finding
+}
+
+// Finding is one thing that doctor looked at: Err says what is wrong, Detail what
+// is right.
+type Finding struct {
+	Name, Detail string
+	Err          error
 }
 
 // ProcessOptions say how a long-running process is to run.

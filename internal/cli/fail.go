@@ -75,6 +75,8 @@ func describe(ctx context.Context, err error) failure {
 	case errors.As(err, &mistakes):
 		return failure{Code: string(api.CodeInvalidFile), Message: "the configuration is not valid, nothing was started\n  " +
 			strings.ReplaceAll(mistakes.Error(), "\n", "\n  "), Exit: api.ExitUsage}
+	case strings.HasPrefix(err.Error(), "read configuration: "):
+		return failure{Code: string(api.CodeInvalidFile), Message: err.Error(), Fix: "name the right file with --config, or make it readable", Exit: api.ExitUsage}
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return failure{Code: string(api.CodeInterrupted), Message: "interrupted", Exit: api.ExitInterrupted}
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "accepts "), strings.HasPrefix(err.Error(), "requires "):

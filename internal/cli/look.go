@@ -110,6 +110,11 @@ func (a *app) doctorCmd() *cobra.Command {
 			}
 			cfg, err := config.Load(first(a.config, a.getenv("MINTMARK_CONFIG")), a.Environ)
 			step("configuration", "data in "+cfg.Data, err)
+			if a.Runner.Inspect != nil {
+				for _, f := range a.Runner.Inspect(ctx, a.processOptions("", nil)) {
+					step(f.Name, f.Detail, f.Err)
+				}
+			}
 			t, err := a.target()
 			if step("context", t.Server, err) {
 				a.doctorOnline(ctx, step)
