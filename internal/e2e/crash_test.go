@@ -65,25 +65,6 @@ func TestCrashAtEveryLedgerWriteOfRevoke(t *testing.T) {
 	})
 }
 
-// facts counts the revocations in force that have exactly this selector.
-func facts(ctx context.Context, c *api.Client, selector string) (int, error) {
-	n := 0
-	for after := mintmark.RevocationID(""); ; {
-		page, err := c.Revocations(ctx, after)
-		if err != nil {
-			return 0, err
-		}
-		for _, r := range page.Revocations {
-			if r.Selector.String() == selector {
-				n++
-			}
-		}
-		if after = page.Next; after == "" {
-			return n, nil
-		}
-	}
-}
-
 // TestCrashAtEveryLedgerWriteOfRollback kills control at each of the writes to the
 // ledger that a rollback makes: afterwards it is exactly old or new (I13, G6).
 func TestCrashAtEveryLedgerWriteOfRollback(t *testing.T) {
@@ -129,43 +110,13 @@ func TestCrashAtEveryLedgerWriteOfRollback(t *testing.T) {
 	})
 }
 
-func count(h []api.RolloutStep, verb rollout.Verb) int {
-	n := 0
-	for _, s := range h {
-		if s.Verb == string(verb) {
-			n++
-		}
-	}
-	return n
-}
-
 // canary starts a rollout of the vault at 100 % and returns a tainted token that
 // the candidate minted, and one that the stable release did before.
 func (w *world) canary(n int) (id mintmark.RolloutID, harmful, harmless string) {
 	w.t.Helper()
-	old := w.mint(n)
-	if old.Release != "vault/v1" {
-		w.t.Fatalf("before the rollout %s mints", old.Release)
-	}
-	must(w.t, w.insist(newKey(), func(ctx context.Context, c *api.Client) error {
-		a, err := c.StartRollout(ctx, api.RolloutRequest{
-			Service: "vault", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Unsafe: true, Wait: true, Timeout: "40s",
-		})
-		if err == nil {
-			id = a.Rollout.ID
-		}
-		return err
-	}))
-	var bad string
-	w.eventually(20*time.Second, "a token of the candidate", func() error {
-		got := w.mint(n)
-		if got.Release != "vault/v2" || !slices.Contains(got.Scopes, vaultHarm) {
-			return fmt.Errorf("minted by %s with %v", got.Release, got.Scopes)
-		}
-		bad = got.Access
-		return nil
-	})
-	return id, bad, old.Access
+	id, bad, good, err := w.tryCanary(n)
+	must(w.t, err)
+	return id, bad.Access, good.Access
 }
 
 // routed checks where every gateway sends traffic: all of it to the candidate
@@ -196,7 +147,7 @@ func crashAtEveryWrite(w *world, d deed) {
 	d.prepare()
 	tr.arm(t, 0)
 	must(t, w.insist(newKey(), func(ctx context.Context, c *api.Client) error { _, err := d.do(ctx, c); return err }))
-	list, _ := tr.writes()
+	list, _ := tr.writes(200 * time.Millisecond)
 	d.judge(true)
 	total := len(list)
 	t.Logf("%s makes %d writes to the ledger", d.name, total)
@@ -240,7 +191,11 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 	receipt, err := d.do(ctx, admin)
 	cancel()
 	acknowledged := err == nil && effective(receipt)
-	list, killed := (*tr).writes()
+	patience := 20 * time.Millisecond
+	if err != nil {
+		patience = 5 * time.Second // it broke off because it was killed
+	}
+	list, killed := (*tr).writes(patience)
 	what := "survived"
 	if killed {
 		what = "old"

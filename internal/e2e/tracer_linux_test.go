@@ -102,8 +102,9 @@ func (tr *tracer) arm(t testing.TB, n int) {
 }
 
 // writes returns what was written since arm, in order, and whether the process was
-// killed at the last one.
-func (tr *tracer) writes() (list []string, killed bool) {
+// killed at the last one. It waits for that as long as patience.
+func (tr *tracer) writes(patience time.Duration) (list []string, killed bool) {
+	end := time.After(patience)
 	for {
 		select {
 		case l, ok := <-tr.lines:
@@ -114,7 +115,7 @@ func (tr *tracer) writes() (list []string, killed bool) {
 				return list, true
 			}
 			list = append(list, l)
-		default:
+		case <-end:
 			return list, false
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,6 +22,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/demo"
+	"github.com/mintmark/mintmark/internal/rollout"
 )
 
 // The vault is a second service of the demo's world, whose tokens live for an hour
@@ -177,17 +178,22 @@ scopes: [%[2]s]
 	must(w.t, err)
 }
 
-// mint obtains a vault token for the i-th machine client; it retries while control
-// is down.
+// mint obtains a vault token for the i-th machine client; it asks again while
+// control is down.
 func (w *world) mint(i int) demo.Tokens {
 	w.t.Helper()
-	var got demo.Tokens
-	w.eventually(60*time.Second, "a token of the authority", func() error {
-		var err error
+	got, err := w.tryMint(i)
+	must(w.t, err)
+	return got
+}
+
+// tryMint is mint for goroutines other than the test's.
+func (w *world) tryMint(i int) (got demo.Tokens, err error) {
+	err = w.try(60*time.Second, func() (err error) {
 		got, err = w.vault.Machine(w.ctx, w.clients[i%len(w.clients)], vaultScope)
 		return err
 	})
-	return got
+	return got, err
 }
 
 // eventually calls f until it returns nil, and fails the test otherwise.
@@ -378,24 +384,33 @@ func (w *world) verify() error {
 // claim reads one member of a JWT's payload, by path, without verifying it.
 func claim(t testing.TB, token string, path ...string) string {
 	t.Helper()
+	v, err := readClaim(token, path...)
+	must(t, err)
+	return v
+}
+
+func readClaim(token string, path ...string) (string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		t.Fatalf("not a JWT: %.20q", token)
+		return "", fmt.Errorf("not a JWT: %.20q", token)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", err
 	}
 	var v any
-	must(t, json.Unmarshal(unbase64(t, parts[1]), &v))
+	if err := json.Unmarshal(payload, &v); err != nil {
+		return "", err
+	}
 	for _, name := range path {
 		m, _ := v.(map[string]any)
 		v = m[name]
 	}
-	switch x := v.(type) {
-	case string:
-		return x
-	case float64:
-		return strconv.FormatFloat(x, 'f', -1, 64)
+	text, ok := v.(string)
+	if !ok {
+		return "", fmt.Errorf("no text in claim %v of %.300s", path, payload)
 	}
-	t.Fatalf("no claim %v in the token", path)
-	return ""
+	return text, nil
 }
 
 // ledgerDir is where control keeps the ledger.
@@ -408,9 +423,76 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func unbase64(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	must(t, err)
-	return b
+// tryCanary starts a rollout of the vault at 100 % and returns a tainted token
+// that the candidate minted, and one that the stable release did before. It asks
+// again while control is down.
+func (w *world) tryCanary(client int) (id mintmark.RolloutID, bad, good demo.Tokens, err error) {
+	if good, err = w.tryMint(client); err != nil {
+		return id, bad, good, err
+	}
+	if good.Release != "vault/v1" {
+		return id, bad, good, fmt.Errorf("before the rollout %s mints", good.Release)
+	}
+	if err = w.insist(newKey(), func(ctx context.Context, c *api.Client) error {
+		a, err := c.StartRollout(ctx, api.RolloutRequest{
+			Service: "vault", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Unsafe: true, Wait: true, Timeout: "40s",
+		})
+		if err == nil {
+			id = a.Rollout.ID
+		}
+		return err
+	}); err != nil {
+		return id, bad, good, fmt.Errorf("start rollout: %w", err)
+	}
+	// Nothing is minted in the new shape before all gateways accept it.
+	err = w.try(60*time.Second, func() (err error) {
+		if bad, err = w.tryMint(client); err == nil && (bad.Release != "vault/v2" || !slices.Contains(bad.Scopes, vaultHarm)) {
+			err = fmt.Errorf("minted by %s with %v", bad.Release, bad.Scopes)
+		}
+		return err
+	})
+	return id, bad, good, err
+}
+
+// rollback rolls back and returns the receipt, insisting.
+func (w *world) rollback(id mintmark.RolloutID) (*mintmark.Receipt, error) {
+	var r *mintmark.Receipt
+	err := w.insist(newKey(), func(ctx context.Context, c *api.Client) error {
+		a, err := c.StepRollout(ctx, id, "rollback", api.StepRequest{Reason: "test", Wait: true, Timeout: "40s"})
+		if err == nil {
+			r = a.Receipt
+		}
+		return err
+	})
+	return r, err
+}
+
+// facts counts the revocations in force that have exactly this selector.
+func facts(ctx context.Context, c *api.Client, selector string) (int, error) {
+	n := 0
+	for after := mintmark.RevocationID(""); ; {
+		page, err := c.Revocations(ctx, after)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range page.Revocations {
+			if r.Selector.String() == selector {
+				n++
+			}
+		}
+		if after = page.Next; after == "" {
+			return n, nil
+		}
+	}
+}
+
+// count says how often a verb was done to a rollout.
+func count(h []api.RolloutStep, verb rollout.Verb) int {
+	n := 0
+	for _, s := range h {
+		if s.Verb == string(verb) {
+			n++
+		}
+	}
+	return n
 }
