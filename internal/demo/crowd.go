@@ -125,6 +125,9 @@ type walker struct {
 	streams bool // keeps an event stream open
 	rnd     *rand.Rand
 	token   *held
+	// stolen are harmful tokens that were refused: presented again and again, as
+	// somebody would who should not have them.
+	stolen []*held
 }
 
 func (w *walker) run(ctx context.Context) {
@@ -142,7 +145,12 @@ func (w *walker) run(ctx context.Context) {
 				streams.Go(func() { w.crowd.stream(ctx, gateway, h) })
 			}
 		}
-		w.call(ctx)
+		w.call(ctx, w.token)
+		for _, h := range w.stolen {
+			if time.Now().Before(h.expires) { // later a refusal proves nothing
+				w.call(ctx, h)
+			}
+		}
 		w.pause(ctx)
 	}
 }
@@ -210,9 +218,9 @@ func (w *walker) drop() {
 	}
 }
 
-// call makes one request and keeps the score of its answer.
-func (w *walker) call(ctx context.Context) {
-	s, h := w.crowd.Score, w.token
+// call makes one request with a token and keeps the score of its answer.
+func (w *walker) call(ctx context.Context, h *held) {
+	s := w.crowd.Score
 	gateway := w.gateway()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/orders/%d", gateway, w.rnd.IntN(1000)), nil)
 	if err != nil {
@@ -261,6 +269,9 @@ func (w *walker) refused(h *held, harmful bool, res *http.Response, body []byte,
 	switch {
 	case harmful:
 		s.HarmfulRefused.Add(1)
+		if h == w.token && len(w.stolen) < 3 {
+			w.stolen = append(w.stolen, h)
+		}
 	case time.Now().Before(h.expires.Add(-time.Second)):
 		s.Harmless401.Add(1)
 		var p struct {
@@ -269,7 +280,9 @@ func (w *walker) refused(h *held, harmful bool, res *http.Response, body []byte,
 		_ = json.Unmarshal(body, &p)
 		s.violate("%s: harmless token (minted by %q) refused by %s: %d %s", w.name, h.minted, gateway, res.StatusCode, p.Code)
 	}
-	w.drop()
+	if h == w.token {
+		w.drop()
+	}
 }
 
 // stream keeps an event stream open until it ends by itself or is cut.
