@@ -66,6 +66,7 @@ func (x *exchange) reset() {
 	x.e.reset()
 	x.w, x.r, x.facts, x.token, x.cancel = nil, nil, nil, nil, nil
 	x.out, x.url = http.Request{}, url.URL{}
+	clear(x.opts.Extra)
 	x.severed, x.clean, x.status, x.sent, x.trace = false, false, 0, 0, ""
 	x.d.Query, x.d.proof = Query{}, proved{}
 	x.d.Token, x.d.Snapshot = nil, nil
@@ -215,6 +216,7 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 	upgrade := upgradeOf(x.r)
 	auth, key := e.h["Authorization"], e.h["X-Api-Key"]
 	e.strip(rv.reserved)
+	x.opts.Extra = x.opts.Extra[:0]
 	if tr == nil || !tr.PassToken || d.Token == nil {
 		e.del("Authorization")
 	} else {
@@ -234,33 +236,52 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 		e.set("Connection", "Upgrade")
 		e.set("Upgrade", upgrade)
 	}
-	e.set("X-Forwarded-For", x.facts.address)
-	e.set("X-Forwarded-Host", x.r.Host)
-	e.set("X-Forwarded-Proto", x.facts.scheme)
-	e.set("Traceparent", x.trace)
-	e.set(HeaderEpoch, v.number)
+	// What follows is reserved, hence no longer in the header, and no transformation
+	// can have put it there.
+	x.add("X-Forwarded-For", x.facts.address)
+	x.add("X-Forwarded-Host", x.r.Host)
+	x.add("X-Forwarded-Proto", x.facts.scheme)
+	x.add(HeaderEpoch, v.number)
+	e.del("Traceparent")
+	x.add("Traceparent", x.trace)
 	// Always all of them: an upstream must not find an identity header absent
 	// that a peer in front of it might then fill.
 	t := d.Token
 	if t == nil {
 		for _, n := range [...]string{HeaderTokenID, HeaderSubject, HeaderClient, HeaderScopes, HeaderRelease, HeaderExpires} {
-			e.set(n, "")
+			x.add(n, "")
 		}
 		for _, c := range rv.claims {
-			e.set(c.header, "")
+			x.put(c.header, "")
 		}
 		return true
 	}
-	e.set(HeaderTokenID, SafeValue(string(t.ID)))
-	e.set(HeaderSubject, SafeValue(t.Subject))
-	e.set(HeaderClient, SafeValue(string(t.Client)))
-	e.set(HeaderScopes, SafeValue(joinScopes(t.Scopes)))
-	e.set(HeaderRelease, string(t.Mark.Release))
-	e.set(HeaderExpires, expires(t.Expires))
+	x.add(HeaderTokenID, SafeValue(string(t.ID)))
+	x.add(HeaderSubject, SafeValue(t.Subject))
+	x.add(HeaderClient, SafeValue(string(t.Client)))
+	x.add(HeaderScopes, SafeValue(joinScopes(t.Scopes)))
+	x.add(HeaderRelease, string(t.Mark.Release))
+	x.add(HeaderExpires, expires(t.Expires))
 	if t.Actor != "" {
-		e.set(HeaderActor, SafeValue(t.Actor))
+		x.add(HeaderActor, SafeValue(t.Actor))
 	}
 	return x.reshape(ctx, rv)
+}
+
+// add puts a field beside the header of the outgoing request.
+func (x *exchange) add(name, value string) {
+	x.opts.Extra = append(x.opts.Extra, upstream.Field{Name: name, Value: value})
+}
+
+// put is add for a name that configuration chose: it may be there already.
+func (x *exchange) put(name, value string) {
+	for i := range x.opts.Extra {
+		if x.opts.Extra[i].Name == name {
+			x.opts.Extra[i].Value = value
+			return
+		}
+	}
+	x.e.set(name, value)
 }
 
 // reshape lets the release read the token: claims in headers, claims mapped, or an
@@ -286,10 +307,10 @@ func (x *exchange) reshape(ctx context.Context, rv *routeView) bool {
 	}
 	claims := readClaims(d.Token, shape)
 	for _, c := range rv.claims {
-		e.set(c.header, claims.header(c.claim))
+		x.put(c.header, claims.header(c.claim))
 	}
 	if shape != nil {
-		e.set(HeaderClaims, claims.encoded())
+		x.add(HeaderClaims, claims.encoded())
 	}
 	return true
 }

@@ -212,17 +212,37 @@ func fieldLine(line []byte) bool {
 		return false
 	}
 	for _, c := range line[:colon] {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+		if kinds[c]&ofName == 0 {
 			return false
 		}
 	}
 	for _, c := range line[colon+1:] {
-		if c < ' ' && c != '\t' || c == 0x7f {
+		if kinds[c]&ofValue == 0 {
 			return false
 		}
 	}
 	return true
 }
+
+// What a byte may be part of: a field's name (a token, RFC 9110 §5.6.2) or its
+// value.
+const (
+	ofName = 1 << iota
+	ofValue
+)
+
+var kinds = func() (t [256]uint8) {
+	for i := range t {
+		c := byte(i)
+		if c > ' ' && c < 0x7f && strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) < 0 {
+			t[i] |= ofName
+		}
+		if c == '\t' || c >= ' ' && c != 0x7f {
+			t[i] |= ofValue
+		}
+	}
+	return t
+}()
 
 func decimal(b []byte) (int64, bool) {
 	if len(b) == 0 || len(b) > 18 {

@@ -141,7 +141,7 @@ func TestDuplicateCredentialsAreRefused(t *testing.T) {
 func TestForgedIdentityNeverArrives(t *testing.T) {
 	s := service("x", epoch.Route{
 		Name: "all", Path: "/*", Scopes: []string{"read"},
-		Transform: &epoch.Transform{Claims: map[string]string{"plan": "Acme-Plan", "sub": "Acme-User"}},
+		Transform: &epoch.Transform{Claims: map[string]string{"plan": "Acme-Plan", "sub": "Acme-User", "iss": "X-Forwarded-Host"}},
 	})
 	s.Releases[0].Upstreams[0].URL = server(t, echo)
 	r := newRig(t, s)
@@ -169,6 +169,11 @@ func TestForgedIdentityNeverArrives(t *testing.T) {
 			h := decode(t, body).Header
 			if h.Get(HeaderSubject) != "alice" || h.Get(HeaderEpoch) != "7" || h.Get("Acme-Plan") != "free" || h.Get("Acme-User") != "alice" {
 				t.Errorf("%s (Connection: %s): identity is %v", name, connection, h)
+			}
+			for name, values := range h {
+				if Reserved(name) && len(values) != 1 {
+					t.Errorf("%s is said %d times", name, len(values))
+				}
 			}
 		}
 	}

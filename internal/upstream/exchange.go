@@ -38,9 +38,16 @@ type Options struct {
 	// Retries is how many other tries an idempotent request without a body gets
 	// after a connection failure.
 	Retries int
+	// Extra are further fields of the request, sent after those of its header. None
+	// may be in the header too. They spare the caller the growing of a map that the
+	// server has just made.
+	Extra []Field
 	// Informational, if not nil, gets 1xx answers other than 100 and 101.
 	Informational func(code int, h http.Header)
 }
+
+// Field is one field of a request.
+type Field struct{ Name, Value string }
 
 // DefaultTimeout is how long a server may be silent when the route does not say.
 const DefaultTimeout = 30 * time.Second

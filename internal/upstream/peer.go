@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -68,6 +69,12 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	out := req.WithContext(ctx)
+	if len(o.Extra) > 0 {
+		out.Header = maps.Clone(req.Header)
+		for _, f := range o.Extra {
+			out.Header[f.Name] = []string{f.Value}
+		}
+	}
 	timeout := o.timeout()
 	if o.Streaming {
 		timeout = 0

@@ -19,7 +19,7 @@ var errRequestHead = errors.New("upstream: request cannot be written")
 // writeHead prints the request line and fields. Framing fields come from the
 // request's length alone, never from its header: what the client said about
 // framing was used up when its body was parsed (RFC 9112 §6.1).
-func writeHead(bw *bufio.Writer, req *http.Request) error {
+func writeHead(bw *bufio.Writer, req *http.Request, extra []Field) error {
 	target := req.URL.RequestURI()
 	if !plain(req.Method) || !plain(target) || !plain(req.Host) {
 		bw.Reset(nil)
@@ -37,13 +37,14 @@ func writeHead(bw *bufio.Writer, req *http.Request) error {
 			continue
 		}
 		for _, v := range values {
-			if !fieldValue(v) || name == "" {
+			if !writeField(bw, name, v) {
 				return fmt.Errorf("%w: field %.40q", errRequestHead, name)
 			}
-			bw.WriteString(name)
-			bw.WriteString(": ")
-			bw.WriteString(v)
-			bw.WriteString("\r\n")
+		}
+	}
+	for i := range extra {
+		if !writeField(bw, extra[i].Name, extra[i].Value) {
+			return fmt.Errorf("%w: field %.40q", errRequestHead, extra[i].Name)
 		}
 	}
 	switch {
@@ -61,6 +62,17 @@ func writeHead(bw *bufio.Writer, req *http.Request) error {
 	}
 	_, err := bw.WriteString("\r\n")
 	return err
+}
+
+func writeField(bw *bufio.Writer, name, value string) bool {
+	if !fieldValue(value) || name == "" {
+		return false
+	}
+	bw.WriteString(name)
+	bw.WriteString(": ")
+	bw.WriteString(value)
+	bw.WriteString("\r\n")
+	return true
 }
 
 // plain reports whether s may stand in a request line.

@@ -101,7 +101,7 @@ func (w *wire) roundTrip(req *http.Request, o *Options) (*http.Response, error) 
 	}
 	w.got = false
 	w.nc.SetDeadline(time.Now().Add(timeout))
-	if err := writeHead(w.bw, req); err != nil {
+	if err := writeHead(w.bw, req, o.Extra); err != nil {
 		stop()
 		w.close()
 		return nil, w.classify(req, err)
