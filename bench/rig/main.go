@@ -65,6 +65,7 @@ type peer struct {
 	url    string
 	procs  []*process
 	turns  []turn
+	warm   bool // has met every token
 }
 
 // turn is one measurement of one peer.
