@@ -73,6 +73,7 @@ var mapped = []struct {
 	{control.ErrInvalid, api.CodeInvalid, ""},
 	{rollout.ErrInvalid, api.CodeInvalid, ""},
 	{control.ErrNotFound, api.CodeNotFound, ""},
+	{control.ErrForbidden, api.CodeForbidden, "ask an admin"},
 	{control.ErrNotSafe, api.CodeNotSafe, "see mintmark rollout plan; go on all the same with unsafe"},
 	{rollout.ErrIllegal, api.CodePrecondition, ""},
 	{control.ErrConflict, api.CodeConflict, "look at what changed and call again"},

@@ -126,11 +126,17 @@ func accountRoutes() []Route {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
 			}
+			if err := s.cfg.Control.MayChangeClient(ctx, in.Body.ID, in.Body.Scopes); err != nil {
+				return nil, err
+			}
 			return s.cfg.Accounts.CreateClient(ctx, actorOf(ctx), in.Body)
 		}),
 		row("rotateClientSecret", "POST", "/v1/clients/{id}:rotate-secret", operators, "Give a client a new secret", func(s *Server, ctx context.Context, in *bodyByID[api.RotateRequest]) (*api.ClientAnswer, error) {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
+			}
+			if err := s.cfg.Control.MayChangeClient(ctx, mintmark.ClientID(in.ID), nil); err != nil {
+				return nil, err
 			}
 			out, err := s.cfg.Accounts.RotateClientSecret(ctx, actorOf(ctx), mintmark.ClientID(in.ID), in.Body)
 			if err == nil {

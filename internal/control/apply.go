@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mintmark/mintmark"
@@ -63,7 +64,7 @@ func (c *Control) Apply(ctx context.Context, actor string, r api.ApplyRequest) (
 	if err != nil {
 		return nil, err
 	}
-	a := &application{c: c, actor: actor, old: old, now: old.Merge(declared, r.Prune), state: state, version: version}
+	a := &application{c: c, actor: actor, old: old, now: old.Merge(declared, r.Prune), state: state, version: version, try: r.DryRun}
 	if err := a.decide(ctx); err != nil {
 		return nil, err
 	}
@@ -108,6 +109,7 @@ type application struct {
 	old, now policy.Set
 	state    serial
 	version  uint64
+	try      bool
 
 	changes  []policy.Change
 	shown    []api.Change
@@ -241,7 +243,11 @@ func (a *application) account(ctx context.Context, kind string, ch policy.Change
 		return err
 	}
 	a.batch.Expect = append(a.batch.Expect, ledger.Expect{Stream: kind + "/" + ch.Name, Version: version})
+	old := maps.Clone(doc)
 	if ch.Verb == "delete" {
+		if err := a.mayChange(ctx, kind, ch.Name, old, nil); err != nil {
+			return err
+		}
 		a.facts = append(a.facts, mintmark.Revocation{Action: mintmark.ActionRevoke, Selector: sel, Reason: kind + " removed", Actor: a.actor})
 		e, err := put(kind, ch.Name, a.actor, nil)
 		if exists {
@@ -260,6 +266,9 @@ func (a *application) account(ctx context.Context, kind string, ch policy.Change
 		}
 		doc[name] = v
 	}
+	if err := a.mayChange(ctx, kind, ch.Name, old, doc); err != nil {
+		return err
+	}
 	if kind == ledger.DocClient && doc["secrets"] == nil && slices.Contains([]string{`"client_secret_basic"`, `"client_secret_post"`}, string(doc["auth_method"])) {
 		value, stored, err := a.c.cfg.Secrets.NewClientSecret()
 		if err != nil {
@@ -271,9 +280,41 @@ func (a *application) account(ctx context.Context, kind string, ch policy.Change
 		a.secrets[ch.Name] = value
 		doc["secrets"] = slices.Concat([]byte("["), stored, []byte("]"))
 	}
+	if kind == ledger.DocUser {
+		if err := a.subject(ctx, ch.Name, doc["sub"]); err != nil {
+			return err
+		}
+	}
 	e, err := put(kind, ch.Name, a.actor, doc)
 	a.batch.Events = append(a.batch.Events, e)
 	return err
+}
+
+// subject refuses a user the subject of an account that was not declared: who
+// signs in to the one would be taken for the other.
+func (a *application) subject(ctx context.Context, name string, raw json.RawMessage) error {
+	var sub string
+	if raw != nil {
+		if err := json.Unmarshal(raw, &sub); err != nil {
+			return fmt.Errorf("user %s: sub: %w", name, err)
+		}
+	}
+	if sub == "" || sub == name {
+		return nil
+	}
+	_, taken, err := a.c.document(ctx, ledger.DocUser, sub, &map[string]json.RawMessage{})
+	if err == nil && taken {
+		err = fmt.Errorf("%w: user %s: subject %.80q is another account's", ErrInvalid, name, sub)
+	}
+	return err
+}
+
+// mayChange is for what is done, not for what is only tried.
+func (a *application) mayChange(ctx context.Context, kind, id string, old, next map[string]json.RawMessage) error {
+	if a.try {
+		return nil
+	}
+	return mayChange(ctx, kind, id, old, next)
 }
 
 func (a *application) deleted() (ids []string) {

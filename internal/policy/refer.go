@@ -20,6 +20,7 @@ func Check(s Set) Errors {
 	checkTies(s, &es)
 	checkIssuers(s, &es)
 	each(s, func(r *Resource, c *Client) { checkClient(s, r, c, &es) })
+	checkSubjects(s, &es)
 	if len(es) == 0 {
 		return nil
 	}
@@ -126,6 +127,9 @@ func (s Set) releasesOf(service string) []string {
 
 func checkService(s Set, r *Resource, v *Service, es *Errors) {
 	releases := s.releasesOf(r.Name)
+	if strings.HasPrefix(strings.ToLower(r.Name), "mintmark-") {
+		r.fail(es, "name", "names that begin with mintmark- are Mintmark's own services", "choose another name")
+	}
 	switch {
 	case len(releases) == 0:
 		r.fail(es, "", "has no release", "declare kind: Release with name: "+r.Name+"/v1")
@@ -288,6 +292,24 @@ func publicKeys(set json.RawMessage) ([]json.RawMessage, error) {
 		}
 	}
 	return in.Keys, nil
+}
+
+// checkSubjects finds users that would be taken for each other: accounts are found
+// by name and by subject.
+func checkSubjects(s Set, es *Errors) {
+	by := map[string]string{}
+	each(s, func(r *Resource, u *User) {
+		sub := u.Subject
+		if sub == "" {
+			sub = u.Name
+		}
+		for _, as := range mintmark.SortedSet([]string{sub, u.Name}) {
+			if other := by[as]; other != "" {
+				r.fail(es, "sub", fmt.Sprintf("%q is also user %q", short(as), other), "a subject is one user's")
+			}
+			by[as] = r.Name
+		}
+	})
 }
 
 func checkClient(s Set, r *Resource, c *Client, es *Errors) {
