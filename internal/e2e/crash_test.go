@@ -147,7 +147,7 @@ func crashAtEveryWrite(w *world, d deed) {
 	d.prepare()
 	tr.arm(t, 0)
 	must(t, w.insist(newKey(), func(ctx context.Context, c *api.Client) error { _, err := d.do(ctx, c); return err }))
-	list, _ := tr.writes(200 * time.Millisecond)
+	list, _ := tr.disarm(t)
 	d.judge(true)
 	total := len(list)
 	t.Logf("%s makes %d writes to the ledger", d.name, total)
@@ -191,11 +191,7 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 	receipt, err := d.do(ctx, admin)
 	cancel()
 	acknowledged := err == nil && effective(receipt)
-	patience := 20 * time.Millisecond
-	if err != nil {
-		patience = 5 * time.Second // it broke off because it was killed
-	}
-	list, killed := (*tr).writes(patience)
+	list, killed := (*tr).disarm(t)
 	what := "survived"
 	if killed {
 		what = "old"

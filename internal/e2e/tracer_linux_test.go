@@ -101,22 +101,21 @@ func (tr *tracer) arm(t testing.TB, n int) {
 	}
 }
 
-// writes returns what was written since arm, in order, and whether the process was
-// killed at the last one. It waits for that as long as patience.
-func (tr *tracer) writes(patience time.Duration) (list []string, killed bool) {
-	end := time.After(patience)
+// disarm ends counting. It returns what was written since arm, in order, and
+// whether the process was killed at the last one.
+func (tr *tracer) disarm(t testing.TB) (list []string, killed bool) {
+	t.Helper()
+	_, _ = fmt.Fprintln(tr.in, -1) // fails when the process, and so the tracer, has ended
 	for {
-		select {
-		case l, ok := <-tr.lines:
-			switch {
-			case !ok:
-				return list, killed
-			case l == "killed":
-				return list, true
-			}
-			list = append(list, l)
-		case <-end:
+		switch l := tr.line(10 * time.Second); {
+		case l == "killed":
+			return list, true
+		case l == "armed":
 			return list, false
+		case strings.HasPrefix(l, "write"):
+			list = append(list, l)
+		default:
+			t.Fatalf("tracer: %q", l)
 		}
 	}
 }
