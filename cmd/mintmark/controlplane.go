@@ -150,8 +150,11 @@ func (p *plane) configureIssuers(ctx context.Context, c *ctl.Control) error {
 		if i := d.Introspect; i != nil {
 			f.Introspection = &federation.Introspection{URL: i.URL, ClientID: i.ClientID}
 			if i.SecretFile != "" {
-				if f.Introspection.Secret, err = (config.Source{File: i.SecretFile}).Read(os.Getenv); err != nil {
-					return fmt.Errorf("issuer %s: introspect.secret_file: %w", d.Part.Name, err)
+				if f.Introspection.Secret, err = config.ReadIn(namedSecrets(p.cfg), i.SecretFile); err != nil {
+					// Whoever declares an issuer must not be able to stop control. The
+					// issuer refuses questions without the secret: its tokens' state stays
+					// unknown until the file is there.
+					p.log.Error("issuer can't be asked", "issuer", d.Part.Name, "field", "introspect.secret_file", "error", err)
 				}
 			}
 		}

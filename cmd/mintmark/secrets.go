@@ -25,6 +25,14 @@ import (
 // secretsDir is where the secrets lie that are not given from elsewhere.
 func secretsDir(cfg config.Config) string { return filepath.Join(cfg.Data, "secrets") }
 
+// namedSecrets is where the secrets lie that resources name.
+func namedSecrets(cfg config.Config) string {
+	if cfg.Secrets.Files != "" {
+		return cfg.Secrets.Files
+	}
+	return filepath.Join(secretsDir(cfg), "files")
+}
+
 // keyringOptions reads the secrets that come from elsewhere.
 func keyringOptions(cfg config.Config, environ []string) (keyring.Options, error) {
 	o := keyring.Options{Dir: secretsDir(cfg), Random: rand.Reader}

@@ -165,6 +165,7 @@ type Egress struct {
 type Secrets struct {
 	Pepper Source `json:"pepper,omitzero" jsonschema:"Key for the hashes of opaque tokens and API keys, 32 bytes as base64 or hex. Default: secrets/pepper in the data directory."`
 	KEK    Source `json:"kek,omitzero" jsonschema:"Key that wraps signing keys and sealed fields, 32 bytes as base64 or hex. Default: secrets/kek in the data directory."`
+	Files  string `json:"files,omitempty" jsonschema:"Directory of the secrets that resources may name (introspect.secret_file); they can name no other file. Default: secrets/files in the data directory."`
 }
 
 // Default returns the configuration of an empty file: everything on loopback.

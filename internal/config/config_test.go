@@ -65,6 +65,8 @@ func TestMistakes(t *testing.T) {
 		{"no duration", "control: {lease: fast}", "", "is not a duration"},
 		{"open without TLS", "listen:\n  admin:\n    address: 0.0.0.0:80", "", "m.yaml:3:14: listen.admin.address: 0.0.0.0:80 is reachable from outside and has no TLS"},
 		{"empty host is every host", "listen: {admin: {address: ':80'}}", "", "reachable from outside"},
+		{"decisions for everybody", "listen: {decide: {address: '0.0.0.0:9'}}", "", "listen.decide.address: 0.0.0.0:9 is reachable from outside"},
+		{"join token in the clear", "gateway: {control: 'http://10.0.0.1:8082'}", "", "gateway.control: the join token would travel readable"},
 		{"port", "listen: {admin: {address: '127.0.0.1:99999'}}", "", "is not a port"},
 		{"issuer slash", "issuer: https://a.example/", "", "no query, fragment or trailing slash"},
 		{"issuer http", "issuer: http://a.example", "", "must be https"},
@@ -119,6 +121,30 @@ func TestSource(t *testing.T) {
 	}
 	if _, err := (Source{Env: "NONE"}).Read(func(string) string { return "" }); !errors.Is(err, ErrNoSecret) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Resources name secrets; they must not be able to name any file of the machine.
+func TestReadIn(t *testing.T) {
+	dir := t.TempDir()
+	in, outside := filepath.Join(dir, "files"), filepath.Join(dir, "pepper")
+	for _, err := range []error{
+		os.Mkdir(in, 0o700), os.WriteFile(outside, []byte("pepper"), 0o600), os.WriteFile(filepath.Join(in, "idp"), []byte("s3cret\n"), 0o600),
+		os.Symlink(outside, filepath.Join(in, "link")), os.Symlink("idp", filepath.Join(in, "inner")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"idp", "inner", filepath.Join(in, "idp")} {
+		if s, err := ReadIn(in, name); err != nil || s.Reveal() != "s3cret" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"../pepper", outside, "link", "/etc/passwd", "none", "", "."} {
+		if s, err := ReadIn(in, name); err == nil {
+			t.Errorf("%s was read: %d bytes", name, len(s.Reveal()))
+		}
 	}
 }
 

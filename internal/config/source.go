@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/mintmark/mintmark"
@@ -47,21 +48,9 @@ func (s Source) Read(getenv func(string) string) (mintmark.Secret, error) {
 			return mintmark.Secret{}, fmt.Errorf("read secret: %w", err)
 		}
 		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return mintmark.Secret{}, fmt.Errorf("read secret: %w", err)
+		if text, err = readPrivate(f); err != nil {
+			return mintmark.Secret{}, err
 		}
-		if info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0 {
-			return mintmark.Secret{}, fmt.Errorf("read secret: %s may be read by others (mode %o): run chmod 600 %s", s.File, info.Mode().Perm(), s.File)
-		}
-		b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-		if err != nil {
-			return mintmark.Secret{}, fmt.Errorf("read secret: %w", err)
-		}
-		if len(b) > maxSecret {
-			return mintmark.Secret{}, fmt.Errorf("read secret: %s is larger than 64 KiB", s.File)
-		}
-		text = string(b)
 	case s.Env != "":
 		text = getenv(s.Env)
 	}
@@ -70,6 +59,47 @@ func (s Source) Read(getenv func(string) string) (mintmark.Secret, error) {
 		return mintmark.Secret{}, fmt.Errorf("%s: %w", s, ErrNoSecret)
 	}
 	return mintmark.NewSecret(text), nil
+}
+
+// ReadIn returns the secret of a file in a directory. name comes from resources,
+// whose authors must not choose among all files of this machine: a path that leads
+// out of the directory, by links as well, is refused.
+func ReadIn(dir, name string) (mintmark.Secret, error) {
+	if rel, err := filepath.Rel(dir, name); err == nil && filepath.IsAbs(name) {
+		name = rel
+	}
+	f, err := os.OpenInRoot(dir, name)
+	if err != nil {
+		return mintmark.Secret{}, fmt.Errorf("read secret in %s: %w", dir, err)
+	}
+	defer f.Close()
+	text, err := readPrivate(f)
+	if err != nil {
+		return mintmark.Secret{}, err
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return mintmark.Secret{}, fmt.Errorf("file %s in %s: %w", name, dir, ErrNoSecret)
+	}
+	return mintmark.NewSecret(text), nil
+}
+
+// readPrivate reads a file that nobody else may read.
+func readPrivate(f *os.File) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0 {
+		return "", fmt.Errorf("read secret: %s may be read by others (mode %o): run chmod 600 %s", f.Name(), info.Mode().Perm(), f.Name())
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	if len(b) > maxSecret {
+		return "", fmt.Errorf("read secret: %s is larger than 64 KiB", f.Name())
+	}
+	return string(b), nil
 }
 
 // Key32 decodes a secret of exactly 32 bytes from base64 (either alphabet,

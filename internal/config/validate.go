@@ -38,6 +38,10 @@ func (c Config) Validate(file string) Errors {
 	}
 	if c.Gateway.Control != "" {
 		v.url("gateway.control", c.Gateway.Control, false)
+		// The join token is sent there: whoever reads it joins in this one's place.
+		if u, err := url.Parse(c.Gateway.Control); err == nil && u.Scheme == "http" && !loopbackHost(u.Hostname()) {
+			v.fail("gateway.control", "the join token would travel readable", "use https, or join over loopback")
+		}
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
@@ -66,6 +70,7 @@ type namedListener struct {
 func (c Config) listeners() []namedListener {
 	return []namedListener{
 		{"gateway", c.Listen.Gateway},
+		{"decide", c.Listen.Decide},
 		{"authority", c.Listen.Authority},
 		{"admin", c.Listen.Admin},
 		{"metrics", c.Listen.Metrics},

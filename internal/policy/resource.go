@@ -183,7 +183,7 @@ type Issuer struct {
 type Introspect struct {
 	URL        string `json:"url" check:"required,url" doc:"The introspection endpoint."`
 	ClientID   string `json:"client_id" check:"required" doc:"As whom to ask."`
-	SecretFile string `json:"secret_file,omitempty" doc:"File at control that holds the client's secret."`
+	SecretFile string `json:"secret_file,omitempty" doc:"File that holds the client's secret, in the directory secrets.files of control's configuration."`
 	Prefix     string `json:"prefix,omitempty" doc:"Only tokens whose value begins with this."`
 }
 
