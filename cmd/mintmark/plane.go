@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +43,7 @@ type plane struct {
 	bus     *jetstream.Server
 	conn    *jetstream.Conn
 	fleet   *fleet.Fleet
+	book    atomic.Pointer[fleet.Fleet] // fleet once it is open; the bus asks it whenever somebody connects
 	issuers *federation.Federation
 	auth    *authority.Authority
 	busCA   string // PEM
@@ -163,6 +165,7 @@ func (p *plane) openRoles(ctx context.Context) error {
 	if err := p.fleet.Open(ctx); err != nil {
 		return fmt.Errorf("open the state log: %w", err)
 	}
+	p.book.Store(p.fleet)
 	egress := web.NewEgress(web.EgressConfig{Allow: p.cfg.Egress.Allow})
 	p.issuers = federation.New(federation.Config{
 		Egress: egress, Publish: p.publishIssuers, Head: func() uint64 { return p.fleet.Current().Seq }, Now: time.Now, Log: p.log,
@@ -184,10 +187,11 @@ func (p *plane) openRoles(ctx context.Context) error {
 
 // member tells the bus which gateway owns a public key.
 func (p *plane) member(nkey string) (id gatewayID, ok bool) {
-	if p.fleet == nil {
-		return "", false
+	f := p.book.Load()
+	if f == nil {
+		return "", false // it asks again: the fleet is not open yet
 	}
-	return p.fleet.Member(nkey)
+	return f.Member(nkey)
 }
 
 // stateKeys verifies what control signs, in the same process.
