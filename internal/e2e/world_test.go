@@ -413,6 +413,28 @@ func readClaim(token string, path ...string) (string, error) {
 	return text, nil
 }
 
+// cli runs a command as the first operator and returns what it printed as JSON,
+// and its exit code.
+func (w *world) cli(args ...string) ([]byte, int) {
+	w.t.Helper()
+	run := func(args ...string) ([]byte, int) {
+		cmd := exec.CommandContext(w.ctx, binary, args...)
+		cmd.Env = append(cmd.Environ(), "HOME="+w.dir, "XDG_CONFIG_HOME="+w.dir)
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			w.t.Logf("mintmark %v: exit %d: %s", args, exit.ExitCode(), exit.Stderr)
+		} else {
+			must(w.t, err)
+		}
+		return out, cmd.ProcessState.ExitCode()
+	}
+	if _, exit := run("login", "--credential", filepath.Join(w.ledgerDir(), "operator.json")); exit != 0 {
+		w.t.Fatal("the first operator can't log in")
+	}
+	return run(append(args, "-o", "json")...)
+}
+
 // ledgerDir is where control keeps the ledger.
 func (w *world) ledgerDir() string { return filepath.Join(w.dir, "control") }
 
