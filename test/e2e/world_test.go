@@ -71,7 +71,7 @@ func newWorld(t *testing.T, o option) *world {
 		scheme = "https"
 		w.pki = newPKI(t, w.dir)
 		w.client.Transport = &http.Transport{TLSClientConfig: w.pki.client(nil)}
-		tlsLines = fmt.Sprintf(", tls: {cert: %s, key: %s, client_ca: %s}", w.pki.certFile, w.pki.keyFile, w.pki.caFile)
+		tlsLines = fmt.Sprintf(", tls: {cert: %s, key: %s, client_ca: %s, self_signed: true}", w.pki.certFile, w.pki.keyFile, w.pki.caFile)
 	}
 	w.issuer, w.gateway = scheme+"://"+at(0), scheme+"://"+at(1)
 	w.adminURL, w.metrics, w.decide = "http://"+at(2), "http://"+at(3), "http://"+at(4)
@@ -410,5 +410,68 @@ func eventually(t *testing.T, what string, within time.Duration, holds func() bo
 			t.Fatalf("not within %s: %s", within, what)
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// restart stops the process and starts it again on the same data.
+func (w *world) restart() {
+	w.t.Helper()
+	w.serve.Stop()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.serve.Start(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// join starts a gateway in a process of its own and returns its base URL.
+func (w *world) join(name string) string {
+	w.t.Helper()
+	jt, err := w.admin.JoinToken(w.t.Context(), api.JoinTokenRequest{Gateway: mintmark.GatewayID(name)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ports := freePorts(w.t, 2)
+	write(w.t, filepath.Join(w.dir, name+".join"), jt.Value+"\n")
+	file := filepath.Join(w.dir, name+".yaml")
+	write(w.t, file, fmt.Sprintf(`data: %s
+listen:
+  gateway: {address: "127.0.0.1:%d"}
+  metrics: {address: "127.0.0.1:%d"}
+  authority: {address: "-"}
+  admin: {address: "-"}
+gateway: {name: %s, control: "%s", join: {file: %s}}
+`, filepath.Join(w.dir, name), ports[0], ports[1], name, w.adminURL, filepath.Join(w.dir, name+".join")))
+	p := &demo.Process{
+		Name: name, Args: []string{"gateway", "--config", file}, Ready: fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[1]),
+		Binary: binary, Log: filepath.Join(w.dir, name+".log"),
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := p.Start(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		p.Stop()
+		if w.t.Failed() {
+			w.t.Logf("%s said:\n%s", name, p.Tail(3000))
+		}
+	})
+	return fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+}
+
+// replaceOnce replaces text that must be there.
+func replaceOnce(s, old, instead string) string {
+	if !strings.Contains(s, old) {
+		panic("the text to replace is gone: " + old)
+	}
+	return strings.Replace(s, old, instead, 1)
+}
+
+// decode reads JSON that must be whole.
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%v: %s", err, text)
 	}
 }
