@@ -78,7 +78,7 @@ type connectOptions struct {
 }
 
 func connect(ctx context.Context, o connectOptions) (*Conn, error) {
-	l := &link{inside: o.provider}
+	l := newLink(o.provider)
 	opts := []nats.Option{
 		nats.CustomInboxPrefix(inboxPrefix(o.gateway)),
 		nats.MaxReconnects(-1),
@@ -91,6 +91,7 @@ func connect(ctx context.Context, o connectOptions) (*Conn, error) {
 		nats.Timeout(5 * time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.IgnoreAuthErrorAbort(), // a member may be admitted again
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { l.broke() }),
 	}
 	url := "nats://inside"
 	if o.provider != nil {
@@ -133,6 +134,11 @@ func (c *Conn) Publish(_ context.Context, subject string, data []byte) error {
 
 // Request implements bus.Conn.
 func (c *Conn) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	// The answer to what was sent over a connection that broke never comes: say so
+	// now, not when the caller's patience ends.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.link.life(), cancel)()
 	m, err := c.nc.RequestWithContext(ctx, subject, data)
 	if err != nil {
 		return nil, sendError(subject, err)

@@ -165,6 +165,34 @@ func TestCutAndHeal(t *testing.T) {
 	until(t, "answer after healing", answered)
 }
 
+// A question whose connection breaks is over at once: its answer never comes.
+func TestAQuestionEndsWithItsConnection(t *testing.T) {
+	s := open(t, Options{})
+	asked := make(chan struct{}, 1)
+	stop, err := control(t, s).Subscribe(bus.SubjectTail+"*", func(context.Context, string, []byte) []byte {
+		asked <- struct{}{}
+		return nil // no answer
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	east := gateway(t, s, "east")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	over := make(chan error, 1)
+	go func() {
+		_, err := east.Request(ctx, bus.SubjectTail+"east", []byte("{}"))
+		over <- err
+	}()
+	<-asked
+	begun := time.Now()
+	east.Cut()
+	if err := <-over; !errors.Is(err, bus.ErrNoAnswer) || time.Since(begun) > 10*time.Second {
+		t.Errorf("over after %s: %v", time.Since(begun), err)
+	}
+}
+
 func TestRecordsAreOfferedUntilTaken(t *testing.T) {
 	s := open(t, Options{})
 	ctl, east := control(t, s), gateway(t, s, "east")

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -16,6 +17,30 @@ type link struct {
 	mu    sync.Mutex
 	cut   bool       // guarded by mu
 	conns []net.Conn // guarded by mu; open ones, and some that are closed
+	// alive ends when the connection breaks; the next one has its own.
+	alive context.Context    // guarded by mu
+	end   context.CancelFunc // guarded by mu
+}
+
+func newLink(inside nats.InProcessConnProvider) *link {
+	l := &link{inside: inside}
+	l.alive, l.end = context.WithCancel(context.Background())
+	return l
+}
+
+// broke says that the connection is lost.
+func (l *link) broke() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end()
+	l.alive, l.end = context.WithCancel(context.Background())
+}
+
+// life is a context that ends with the present connection.
+func (l *link) life() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.alive
 }
 
 var errCut = errors.New("jetstream: link is cut")
