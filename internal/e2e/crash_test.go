@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/demo"
 	"github.com/mintmark/mintmark/internal/rollout"
 )
 
@@ -149,24 +151,7 @@ func crashAtEveryWrite(w *world, d deed) {
 	must(t, w.insist(newKey(), func(ctx context.Context, c *api.Client) error { _, err := d.do(ctx, c); return err }))
 	list, _ := tr.disarm(t)
 	d.judge(true)
-	total := len(list)
-	t.Logf("%s makes %d writes to the ledger", d.name, total)
-	if total < 10 {
-		t.Fatalf("the tracer saw %d writes only: %v", total, list)
-	}
-	// Beyond the count, because the number varies with what else is written.
-	points := []int{1, 2}
-	if soak {
-		for k := 3; k <= total+20; k++ {
-			points = append(points, k)
-		}
-	} else {
-		r := rand.New(rand.NewPCG(7, uint64(total)))
-		for range 6 {
-			points = append(points, 3+r.IntN(total))
-		}
-		slices.Sort(points)
-	}
+	points := crashPoints(t, d.name, len(list))
 	outcomes := map[string]int{}
 	for _, k := range points {
 		if t.Failed() {
@@ -175,6 +160,51 @@ func crashAtEveryWrite(w *world, d deed) {
 		outcomes[w.crashAt(&tr, d, k)]++
 	}
 	t.Logf("%s: %d crashes: %v", d.name, len(points), outcomes)
+}
+
+// crashPoints picks the writes to die at: a sample, or all in the long form.
+func crashPoints(t testing.TB, name string, total int) []int {
+	t.Helper()
+	t.Logf("%s makes %d writes to the ledger", name, total)
+	if total < 5 {
+		t.Fatalf("the tracer saw %d writes only", total)
+	}
+	points := []int{1}
+	if soak {
+		// Beyond the count, because the number varies with what else is written.
+		for k := 2; k <= total+20; k++ {
+			points = append(points, k)
+		}
+		return points
+	}
+	r := rand.New(rand.NewPCG(7, uint64(total)))
+	for range 6 {
+		points = append(points, 2+r.IntN(total))
+	}
+	slices.Sort(points)
+	return points
+}
+
+// during does something and kills control at its k-th write to the ledger; then
+// the ledger verifies, and control is there again. at is the write, "" when it
+// survived.
+func (w *world) during(tr **tracer, k int, do func() error) (at string, err error) {
+	w.t.Helper()
+	(*tr).arm(w.t, k)
+	err = do()
+	list, killed := (*tr).disarm(w.t)
+	if !killed {
+		return "", err
+	}
+	at = fmt.Sprintf("write %d: %s", k, list[len(list)-1])
+	w.Control.Kill()
+	(*tr).close()
+	if err := w.verify(); err != nil {
+		w.t.Errorf("killed at %s: %v", at, err)
+	}
+	w.restart(w.Control)
+	*tr = trace(w.t, w.Control.PID(), w.ledgerDir())
+	return at, err
 }
 
 // crashAt does a deed once and kills control at its k-th write.
@@ -186,23 +216,17 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 	must(t, err)
 	before, err := d.happened(w.ctx, admin)
 	must(t, err)
-	(*tr).arm(t, k)
-	ctx, cancel := context.WithTimeout(api.WithKey(w.ctx, key), 45*time.Second)
-	receipt, err := d.do(ctx, admin)
-	cancel()
+	var receipt *mintmark.Receipt
+	at, err := w.during(tr, k, func() (err error) {
+		ctx, cancel := context.WithTimeout(api.WithKey(w.ctx, key), 45*time.Second)
+		defer cancel()
+		receipt, err = d.do(ctx, admin)
+		return err
+	})
 	acknowledged := err == nil && effective(receipt)
-	list, killed := (*tr).disarm(t)
 	what := "survived"
-	if killed {
+	if at != "" {
 		what = "old"
-		at := list[len(list)-1]
-		w.Control.Kill()
-		(*tr).close()
-		if err := w.verify(); err != nil {
-			t.Errorf("%s killed at %q: %v", d.name, at, err)
-		}
-		w.restart(w.Control)
-		*tr = trace(t, w.Control.PID(), w.ledgerDir())
 		var now int
 		w.eventually(30*time.Second, "control's account", func() error {
 			var err error
@@ -217,7 +241,7 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 		if acknowledged {
 			what += ", acknowledged"
 			if now == before {
-				t.Errorf("%s was acknowledged and is lost: killed at %q", d.name, at)
+				t.Errorf("%s was acknowledged and is lost: killed at %s", d.name, at)
 			}
 		}
 		w.caughtUp()
@@ -242,4 +266,62 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 		t.Errorf("%s killed at write %d (%s) and asked again under its key happened %d times", d.name, k, what, after-before)
 	}
 	return what
+}
+
+// TestCrashAtEveryLedgerWriteOfRefresh kills control while it rotates a refresh
+// token. The client that got no answer asks again and goes on: its family neither
+// forks nor ends (I9, I5); what it was answered is good.
+func TestCrashAtEveryLedgerWriteOfRefresh(t *testing.T) {
+	w := newWorld(t, worldOptions{Grace: "5m"})
+	keeper := w.keeper()
+	tr := trace(t, w.Control.PID(), w.ledgerDir())
+	line := w.signIn(keeper)
+	tr.arm(t, 0)
+	line = w.refresh(line)
+	list, _ := tr.disarm(t)
+	answered, crashes := 0, 0
+	for _, k := range crashPoints(t, "refresh", len(list)) {
+		var got demo.Tokens
+		at, err := w.during(&tr, k, func() (err error) {
+			got, err = w.vault.Refresh(w.ctx, vaultWeb, line.Refresh)
+			return err
+		})
+		if at != "" {
+			crashes++
+		}
+		if err == nil {
+			answered++
+			w.caughtUp()
+			w.everywhere("answered before the crash at "+at, got.Access, "")
+		}
+		// Asked again with the predecessor: the only successor there is.
+		again := w.refresh(line)
+		if err == nil && again.Refresh != got.Refresh {
+			t.Errorf("%s: the family forked", at)
+		}
+		w.caughtUp()
+		w.everywhere("asked again after the crash at "+at, again.Access, "")
+		line = w.refresh(again)
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("refresh: %d crashes, %d answered", crashes, answered)
+	if crashes < 3 {
+		t.Error("too few crashes to prove anything")
+	}
+}
+
+// refresh renews, asking again while control is down.
+func (w *world) refresh(tok demo.Tokens) (got demo.Tokens) {
+	w.t.Helper()
+	w.eventually(30*time.Second, "a refreshed token", func() (err error) {
+		got, err = w.vault.Refresh(w.ctx, vaultWeb, tok.Refresh)
+		var refused *demo.Refused
+		if errors.As(err, &refused) && refused.Status < 500 {
+			err = fmt.Errorf("%w: %w", errFinal, err)
+		}
+		return err
+	})
+	return got
 }

@@ -169,9 +169,9 @@ func traceMain(of string, in io.Reader, out io.Writer) error {
 					k := seen.Add(1)
 					fmt.Fprintf(out, "write %d %s\n", k, what)
 					if k == n {
-						_ = unix.Kill(pid, unix.SIGKILL)
-						fmt.Fprintln(out, "killed")
 						at.Store(-1)
+						fmt.Fprintln(out, "killed") // first: who sees the process gone finds this line
+						_ = unix.Kill(pid, unix.SIGKILL)
 						continue
 					}
 				}

@@ -41,7 +41,8 @@ type worldOptions struct {
 	Gateways int // default 2
 	// People, Machines and APIKeys are the crowd; none by default.
 	People, Machines, APIKeys int
-	Clients                   int // machine clients of the vault; default 4
+	Clients                   int    // machine clients of the vault; default 4
+	Grace                     string // of the vault's refresh tokens; default 1s
 	Seed                      uint64
 }
 
@@ -66,6 +67,9 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	}
 	if o.Clients == 0 {
 		o.Clients = 4
+	}
+	if o.Grace == "" {
+		o.Grace = "1s"
 	}
 	dir, err := os.MkdirTemp("", "mm-e2e-")
 	must(t, err)
@@ -98,12 +102,12 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	start, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	must(t, w.Start(start))
-	w.openVault(start, o.Clients)
+	w.openVault(start, o)
 	return w
 }
 
 // openVault declares the second service and its clients.
-func (w *world) openVault(ctx context.Context, clients int) {
+func (w *world) openVault(ctx context.Context, o worldOptions) {
 	w.t.Helper()
 	urls := map[string]string{}
 	for release, n := range w.served {
@@ -122,7 +126,7 @@ scopes: [%[2]s]
 default_scopes: [%[2]s]
 access: 1h
 refresh: 24h
-grace: 1s
+grace: %[8]s
 ---
 apiVersion: mintmark/v1
 kind: Policy
@@ -159,15 +163,15 @@ name: %[6]s
 first_party: true
 redirect_uris: [%[7]q]
 scopes: [%[2]s]
-`, vaultAudience, vaultScope, vaultHarm, urls["v1"], urls["v2"], vaultWeb, vaultRedirect)
-	for i := range clients {
+`, vaultAudience, vaultScope, vaultHarm, urls["v1"], urls["v2"], vaultWeb, vaultRedirect, o.Grace)
+	for i := range o.Clients {
 		text += fmt.Sprintf("---\napiVersion: mintmark/v1\nkind: Client\nname: vault-%03d\nauth: client_secret_basic\ngrants: [client_credentials]\nscopes: [%s]\n", i, vaultScope)
 	}
 	admin, err := w.Admin(ctx)
 	must(w.t, err)
 	a, err := admin.Apply(ctx, api.ApplyRequest{Files: []api.File{{Name: "vault.yaml", Text: text}}, Reason: "open the vault", Wait: true, Timeout: "30s"})
 	must(w.t, err)
-	for i := range clients {
+	for i := range o.Clients {
 		id := fmt.Sprintf("vault-%03d", i)
 		if a.Secrets[id] == "" {
 			w.t.Fatalf("no secret for %s", id)
