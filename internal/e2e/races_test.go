@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -466,4 +467,58 @@ grants: [client_credentials]
 scopes: [orders.read]
 jwks: %s
 `, set)
+}
+
+// G4: while a service goes to and fro between two releases, no request is decided
+// by parts of two epochs: what one epoch routes where, and mints under, is one
+// thing at all gateways and at all times.
+func TestG4OneRequestOneEpoch(t *testing.T) {
+	r := newRig(t, rigConfig{gateways: 3})
+	c := r.machine("machine", ordersAudience, "orders.read")
+	for _, g := range r.gates {
+		r.admits(g, "/orders/1", c)
+	}
+	h := hammer(r, "/orders/1", c, time.Millisecond)
+	rounds := 6
+	if soak {
+		rounds = 100
+	}
+	for range rounds {
+		a, err := r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Wait: true, Timeout: "20s"})
+		must(t, err)
+		time.Sleep(20 * time.Millisecond)
+		b, err := r.api().StepRollout(t.Context(), a.Rollout.ID, "rollback", api.StepRequest{Reason: "test", Wait: true, Timeout: "20s"})
+		must(t, err)
+		if b.Receipt == nil || b.Receipt.Outcome != mintmark.OutcomeEffective {
+			t.Fatalf("rollback: %+v", b.Receipt)
+		}
+	}
+	routed := map[string]map[string]int{} // by epoch, by release
+	for id, list := range h.each() {
+		last := 0
+		for _, a := range list {
+			if a.status != http.StatusOK {
+				t.Errorf("%s: %s", id, a)
+				continue
+			}
+			epoch := a.told.Header.Get("Mintmark-Epoch")
+			if routed[epoch] == nil {
+				routed[epoch] = map[string]int{}
+			}
+			routed[epoch][a.told.Release]++
+			n, err := strconv.Atoi(epoch)
+			if err != nil || n < last {
+				t.Errorf("%s: epoch %q after %d", id, epoch, last)
+			}
+			last = n
+		}
+	}
+	for epoch, releases := range routed {
+		if len(releases) != 1 {
+			t.Errorf("epoch %s routed to several releases: %v", epoch, releases)
+		}
+	}
+	if len(routed) < rounds {
+		t.Errorf("only %d epochs were seen", len(routed))
+	}
 }
