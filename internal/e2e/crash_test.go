@@ -165,8 +165,8 @@ func crashAtEveryWrite(w *world, d deed) {
 // crashPoints picks the writes to die at: a sample, or all in the long form.
 func crashPoints(t testing.TB, name string, total int) []int {
 	t.Helper()
-	t.Logf("%s makes %d writes to the ledger", name, total)
-	if total < 5 {
+	t.Logf("%s makes %d writes", name, total)
+	if total < 3 {
 		t.Fatalf("the tracer saw %d writes only", total)
 	}
 	points := []int{1}
