@@ -93,6 +93,25 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// A server decodes a path: an encoded character must not lead past the route that
+// guards what it means.
+func TestMatchReadsEscapesAsServersDo(t *testing.T) {
+	table := routed(t,
+		Route{Name: "rest", Path: "/v1/*"},
+		Route{Name: "delete", Path: "/v1/things:delete", Methods: []string{"POST"}},
+		Route{Name: "under", Path: "/v1/a+b/*"},
+		Route{Name: "one", Path: "/v1/users/{id}"},
+	)
+	for path, want := range map[string]string{
+		"/v1/things:delete": "delete", "/v1/things%3Adelete": "delete", "/v1/things%3adelete": "delete",
+		"/v1/a+b/x": "under", "/v1/a%2Bb/x": "under", "/v1/a%20b/x": "rest", "/v1/users/a%40b": "one", "/v1/%C3%A9": "rest",
+	} {
+		if e := table.Match("POST", "h", path, nil); e == nil || e.Name != want {
+			t.Errorf("%s: %v, want %s", path, e, want)
+		}
+	}
+}
+
 func TestMatchByHost(t *testing.T) {
 	build := func(name string, hosts ...string) *Service {
 		s := testService()

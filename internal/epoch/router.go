@@ -3,6 +3,7 @@ package epoch
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -79,7 +80,7 @@ func lowerHost(room []byte, host string) ([]byte, bool) {
 // "/*". Its work is bounded by the tree, not by the path.
 func (n *node) find(method, rest string, header func(string) string) *RouteEntry {
 	segment, tail, more := strings.Cut(rest, "/")
-	if child := n.literal[segment]; child != nil {
+	if child := n.child(segment); child != nil {
 		if e := child.step(method, tail, more, header); e != nil {
 			return e
 		}
@@ -90,6 +91,20 @@ func (n *node) find(method, rest string, header func(string) string) *RouteEntry
 		}
 	}
 	return pick(n.prefix, method, header)
+}
+
+// child returns the literal that a segment means. A server decodes what it gets,
+// so that to it /things%3Adelete is /things:delete: a route that guards the one
+// must meet the other.
+func (n *node) child(segment string) *node {
+	if c := n.literal[segment]; c != nil || len(n.literal) == 0 || strings.IndexByte(segment, '%') < 0 {
+		return c
+	}
+	decoded, err := url.PathUnescape(segment)
+	if err != nil {
+		return nil
+	}
+	return n.literal[decoded]
 }
 
 func (n *node) step(method, tail string, more bool, header func(string) string) *RouteEntry {

@@ -333,7 +333,9 @@ func (x *exchange) direct(rv *routeView) bool {
 	if err != nil {
 		return false
 	}
-	x.url = url.URL{Scheme: "http", Host: host, Path: decoded, RawPath: path, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	// Opaque, because the path must go up byte for byte as it was matched: net/url
+	// would encode anew a path that holds a byte it thinks should be encoded.
+	x.url = url.URL{Scheme: "http", Host: host, Path: decoded, RawPath: path, Opaque: path, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 	out.Method, out.URL, out.Host, out.Header = r.Method, &x.url, host, r.Header
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
 	out.Body, out.ContentLength = r.Body, r.ContentLength

@@ -30,6 +30,7 @@ type framing struct {
 	left   int64  // bytes of a sized body or a chunk still to come
 	head   headFacts
 	broken bool
+	h2c    bool // HTTP/2 by prior knowledge is spoken here
 }
 
 type headFacts struct {
@@ -37,7 +38,7 @@ type headFacts struct {
 	length  int64
 	lengths int
 	codings int
-	upgrade bool
+	old     bool // HTTP/1.0
 }
 
 type frameState uint8
@@ -49,7 +50,7 @@ const (
 	inChunk
 	inChunkEnd
 	inTrailer
-	inRaw // not ours to read: HTTP/2, or an upgraded connection
+	inRaw // not ours to read: HTTP/2
 )
 
 const maxLine = 64 << 10
@@ -119,10 +120,11 @@ func (f *framing) take(line []byte) bool {
 			return true // RFC 9112 §2.2: an empty line before a request is ignored
 		}
 		if string(line) == "PRI * HTTP/2.0" {
+			// Where HTTP/2 is not spoken, what follows would go unseen.
 			f.state = inRaw
-			return true
+			return f.h2c
 		}
-		f.head = headFacts{first: true}
+		f.head = headFacts{first: true, old: bytes.HasSuffix(line, []byte(" HTTP/1.0"))}
 		return requestLine(line)
 	}
 	if len(line) > 0 {
@@ -131,10 +133,8 @@ func (f *framing) take(line []byte) bool {
 	h := f.head
 	f.head = headFacts{}
 	switch {
-	case h.codings > 0 && h.lengths > 0:
+	case h.codings > 0 && (h.lengths > 0 || h.old): // RFC 9112 §6.1
 		return false
-	case h.upgrade && h.codings == 0 && h.length == 0:
-		f.state = inRaw
 	case h.codings > 0:
 		f.state = inChunkSize
 	case h.length > 0:
@@ -158,10 +158,6 @@ func (f *framing) field(line []byte) bool {
 		if equalFold(name, "transfer-encoding") {
 			f.head.codings++
 			return f.head.codings == 1 && equalFold(bytes.Trim(value, " \t"), "chunked")
-		}
-	case 7:
-		if equalFold(name, "upgrade") {
-			f.head.upgrade = true
 		}
 	}
 	return true
@@ -277,9 +273,11 @@ type strictConn struct {
 	net.Conn
 	facts *connFacts
 	f     framing // owned by the reader
-	raw   atomic.Bool
-	open  *atomic.Int64
-	once  atomic.Bool
+	// raw is set once the connection was taken over for another protocol. That a
+	// client asked for one is not enough: its next request would go unseen.
+	raw  atomic.Bool
+	open *atomic.Int64
+	once atomic.Bool
 }
 
 // Read implements net.Conn.
@@ -288,7 +286,7 @@ func (c *strictConn) Read(p []byte) (int, error) {
 		return 0, errFraming
 	}
 	n, err := c.Conn.Read(p)
-	if n > 0 && c.f.state != inRaw {
+	if n > 0 && c.f.state != inRaw && !c.raw.Load() {
 		if ok := c.f.feed(p[:n]); ok < n || c.f.broken {
 			c.f.broken = true
 			if ok == 0 {

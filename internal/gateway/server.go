@@ -153,27 +153,41 @@ func (s *Server) accept(ctx context.Context, l net.Listener, one, two *queue, wg
 }
 
 func (s *Server) strict(c net.Conn, state *tls.ConnectionState) *strictConn {
-	return &strictConn{Conn: c, facts: newConnFacts(c, state), open: &s.open}
+	return &strictConn{Conn: c, facts: newConnFacts(c, state), open: &s.open, f: framing{h2c: s.cfg.H2C && state == nil}}
 }
 
 func (s *Server) handshake(ctx context.Context, c net.Conn, one, two *queue) {
-	t := tls.Server(c, withProtocols(s.cfg.TLS))
+	// net/http knows HTTP/2 by the type of the connection: what counts it is put
+	// below TLS.
+	below := &countedConn{Conn: c, open: &s.open}
+	t := tls.Server(below, withProtocols(s.cfg.TLS))
 	hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := t.HandshakeContext(hctx); err != nil {
-		s.open.Add(-1)
-		c.Close()
+		below.Close()
 		return
 	}
 	state := t.ConnectionState()
 	if state.NegotiatedProtocol == "h2" {
-		// net/http knows HTTP/2 by the type of the connection, so it is counted
-		// out here, when it ends, rather than by a wrapper.
-		s.open.Add(-1)
 		two.put(t)
 		return
 	}
-	one.put(s.strict(t, &state))
+	h1 := s.strict(t, &state)
+	h1.open = nil // counted below
+	one.put(h1)
+}
+
+// countedConn counts itself out when it is closed.
+type countedConn struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 // withProtocols offers h2 before HTTP/1.1, also where the configuration is chosen

@@ -54,6 +54,9 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 		return
 	}
 	defer client.Close()
+	if s, ok := client.(*strictConn); ok {
+		s.raw.Store(true)
+	}
 	x.status = http.StatusSwitchingProtocols
 	stop := context.AfterFunc(ctx, func() {
 		client.Close()
