@@ -58,8 +58,9 @@ func saying(err, kind error) string {
 	if rest, ok := strings.CutPrefix(text, kind.Error()+": "); ok {
 		return rest
 	}
-	if rest, ok := strings.CutSuffix(text, ": "+kind.Error()); ok {
-		return rest
+	if rest, ok := strings.CutSuffix(text, kind.Error()); ok {
+		_, said, _ := strings.Cut(kind.Error(), ": ") // without the package's name
+		return rest + said
 	}
 	return text
 }

@@ -79,7 +79,7 @@ func describe(ctx context.Context, err error) failure {
 		return failure{Code: string(api.CodeInvalidFile), Message: err.Error(), Fix: "name the right file with --config, or make it readable", Exit: api.ExitUsage}
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return failure{Code: string(api.CodeInterrupted), Message: "interrupted", Exit: api.ExitInterrupted}
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "accepts "), strings.HasPrefix(err.Error(), "requires "):
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "accepts "), strings.HasPrefix(err.Error(), "requires "), strings.HasPrefix(err.Error(), "required flag"):
 		// cobra's own errors have no type
 		return failure{Code: string(api.CodeInvalid), Message: err.Error(), Fix: "see mintmark --help", Exit: api.ExitUsage}
 	}

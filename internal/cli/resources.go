@@ -66,7 +66,7 @@ func (a *app) resourceFiles(names []string) ([]api.File, error) {
 // problemOf turns what is wrong with resources into the problem that control
 // would answer.
 func problemOf(errs policy.Errors) error {
-	p := api.Errorf(api.CodeInvalidFile, "%d mistakes; nothing was changed", len(errs))
+	p := api.Errorf(api.CodeInvalidFile, "%s; nothing was changed", many(len(errs), "mistake"))
 	for _, e := range errs {
 		p.Errors = append(p.Errors, api.FieldError{Location: e.Location(), Message: e.What(), Fix: e.Fix})
 	}
