@@ -81,7 +81,7 @@ var mapped = []struct {
 	{fleet.ErrRefused, api.CodeRefused, "nothing was changed; mend what the gateway says"},
 	{fleet.ErrPart, api.CodeInvalid, "nothing was changed"},
 	{fleet.ErrBehind, api.CodeUnavailable, "restore a newer ledger"},
-	{fleet.ErrJoin, api.CodeUnauthorized, "ask for a new join token: mintmark gateway invite"},
+	{fleet.ErrJoin, api.CodeUnauthorized, "ask for a new join token: mintmark gateway join-token"},
 	{fleet.ErrMember, api.CodeNotFound, ""},
 	{ledger.ErrConflict, api.CodeConflict, "look at what changed and call again"},
 	{ledger.ErrNotFound, api.CodeNotFound, ""},

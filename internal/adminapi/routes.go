@@ -116,13 +116,15 @@ func rolloutRoutes() []Route {
 		step(rollout.VerbRollback, "Take the candidate back"),
 		row("listReleases", "GET", "/v1/releases", anybody, "List releases", func(s *Server, ctx context.Context, in *struct {
 			Service string `query:"service" maxLength:"63"`
-		}) (*api.Releases, error) {
+		},
+		) (*api.Releases, error) {
 			return s.cfg.Control.Releases(ctx, in.Service)
 		}),
 		row("getRelease", "GET", "/v1/releases/{service}/{name}", anybody, "Get a release", func(s *Server, ctx context.Context, in *struct {
 			Service string `path:"service" maxLength:"63"`
 			Name    string `path:"name" maxLength:"63"`
-		}) (*api.Release, error) {
+		},
+		) (*api.Release, error) {
 			return s.cfg.Control.Release(ctx, mintmark.NewReleaseID(in.Service, in.Name))
 		}),
 		row("listReceipts", "GET", "/v1/receipts", anybody, "List receipts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Receipts, error) {

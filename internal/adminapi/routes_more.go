@@ -26,7 +26,8 @@ func tokenRoutes() []Route {
 			Kind     string `query:"kind"`
 			After    string `query:"after" maxLength:"255"`
 			Limit    int    `query:"limit" minimum:"0" maximum:"1000"`
-		}) (*api.TokenPage, error) {
+		},
+		) (*api.TokenPage, error) {
 			return s.cfg.Control.Tokens(ctx, api.TokenQuery{Selector: in.Selector, States: list(in.State), Kinds: list(in.Kind), After: mintmark.TokenID(in.After), Limit: in.Limit})
 		}),
 		row("getToken", "GET", "/v1/tokens/{id}", anybody, "Get a token", func(s *Server, ctx context.Context, in *byID) (*api.Token, error) {
@@ -173,15 +174,37 @@ func accountRoutes() []Route {
 			return s.cfg.Keys.RetireKey(ctx, actorOf(ctx), in.ID, in.Body)
 		}),
 		row("killKey", "POST", "/v1/keys/{id}:kill", security, "Refuse all that a key signed, at once and for good", func(s *Server, ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
-			if s.cfg.Keys == nil {
-				return nil, notSupported("signing keys")
-			}
-			if in.Body.Confirm != in.ID {
-				return nil, &control.ConfirmError{Text: in.ID}
-			}
-			return s.cfg.Keys.KillKey(ctx, actorOf(ctx), in.ID, in.Body)
+			return s.killKey(ctx, in)
 		}),
 	}
+}
+
+// killKey takes the key out of use first, so that nothing more is signed with it,
+// and revokes all it signed once more: the receipt of that says how far both have
+// come, for the gateways apply rows in order.
+func (s *Server) killKey(ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
+	if s.cfg.Keys == nil {
+		return nil, notSupported("signing keys")
+	}
+	if in.Body.Confirm != in.ID {
+		return nil, &control.ConfirmError{Text: in.ID}
+	}
+	actor := actorOf(ctx)
+	out, err := s.cfg.Keys.KillKey(ctx, actor, in.ID, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	reason := in.Body.Reason
+	if reason == "" {
+		reason = "key killed"
+	}
+	sel := mintmark.Selector{Key: in.ID}.String()
+	a, err := s.cfg.Control.Revoke(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout})
+	if err != nil {
+		return nil, err
+	}
+	out.Receipt = a.Receipt
+	return out, nil
 }
 
 // disableClient turns the client off first: what it could still get in between is
@@ -242,10 +265,11 @@ func fleetRoutes() []Route {
 		row("join", "POST", "/v1/join", nobody, "Join as a gateway, with a one-time join token as bearer token", func(s *Server, ctx context.Context, in *struct {
 			Authorization string `header:"Authorization" maxLength:"512"`
 			Body          api.JoinRequest
-		}) (*api.JoinReply, error) {
+		},
+		) (*api.JoinReply, error) {
 			token, ok := strings.CutPrefix(in.Authorization, "Bearer ")
 			if !ok || token == "" {
-				return nil, api.NewProblem(api.CodeUnauthorized, "a join token is wanted as bearer token", "ask for one: mintmark gateway invite")
+				return nil, api.NewProblem(api.CodeUnauthorized, "a join token is wanted as bearer token", "ask for one: mintmark gateway join-token")
 			}
 			if s.cfg.Joining == nil {
 				return nil, notSupported("joining")

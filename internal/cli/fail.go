@@ -65,7 +65,7 @@ func describe(ctx context.Context, err error) failure {
 	switch {
 	case errors.As(err, &p):
 		f := failure{Code: string(p.Code), Message: p.Error(), Fix: p.Fix, RequestID: p.RequestID, Exit: api.Exit(err)}
-		if _, ok := explanations[f.Code]; ok && p.Code != api.CodeInvalid {
+		if _, ok := api.Explain(f.Code); ok && p.Code != api.CodeInvalid {
 			f.Doc = "mintmark explain " + f.Code
 		}
 		if p.Code == api.CodeInvalid || p.Code == api.CodeNotFound {

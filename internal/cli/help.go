@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,36 +53,29 @@ func (a *app) exitCodesTopic() *cobra.Command {
 func (a *app) explainCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "explain CODE", Short: "Say what a code means and what to do: token_revoked, conflict, 13 …", Args: cobra.MaximumNArgs(1),
-		ValidArgs: explained(),
+		ValidArgs: api.Explained(),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				t := table{head: []string{"CODE", "MEANING"}}
-				for _, c := range explained() {
-					t.rows = append(t.rows, []string{c, explanations[c].What})
+				all := map[string]api.Explanation{}
+				for _, c := range api.Explained() {
+					all[c], _ = api.Explain(c)
+					t.rows = append(t.rows, []string{c, all[c].What})
 				}
-				return a.print(result{value: explanations, table: t})
+				return a.print(result{value: all, table: t})
 			}
 			for _, e := range exits {
 				if num(e.Code) == args[0] {
 					return a.print(result{value: e, notes: []string{"exit " + args[0] + ": " + e.Meaning}})
 				}
 			}
-			e, ok := explanations[args[0]]
+			e, ok := api.Explain(args[0])
 			if !ok {
 				return api.NewProblem(api.CodeNotFound, "no code "+quote(args[0]), "mintmark explain lists them")
 			}
 			return a.print(result{value: e, notes: []string{args[0] + ": " + e.What, "  " + e.Do}})
 		},
 	}
-}
-
-func explained() []string {
-	out := make([]string, 0, len(explanations))
-	for c := range explanations {
-		out = append(out, c)
-	}
-	sort.Strings(out)
-	return out
 }
 
 func (a *app) versionCmd() *cobra.Command {

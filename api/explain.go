@@ -1,14 +1,28 @@
-package cli
+package api
 
-// explanation says what a stable code means and what to do about it.
-type explanation struct {
+import (
+	"maps"
+	"slices"
+)
+
+// Explanation says what a stable code means and what to do about it.
+type Explanation struct {
 	What string `json:"what"`
 	Do   string `json:"do"`
 }
 
+// Explain returns what a stable code means.
+func Explain(code string) (Explanation, bool) {
+	e, ok := explanations[code]
+	return e, ok
+}
+
+// Explained lists the codes that are explained, sorted.
+func Explained() []string { return slices.Sorted(maps.Keys(explanations)) }
+
 // explanations covers every code that a client of a gateway, of the authority or
 // of the admin API may meet.
-var explanations = map[string]explanation{
+var explanations = map[string]Explanation{
 	"credentials_missing":         {"The route needs a token and the request carried none.", "Send Authorization: Bearer TOKEN (or DPoP)."},
 	"invalid_request":             {"The request is not well-formed: a repeated credential, a bad parameter, an unknown flag.", "Read the detail; nothing was changed."},
 	"token_malformed":             {"The credential has the form of no token that is known here.", "Check that the whole value is sent, once, and unaltered."},
