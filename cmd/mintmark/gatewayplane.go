@@ -262,7 +262,7 @@ func (n *gatewayNode) run(ctx context.Context, g *errgroup.Group) error {
 	if err := listenTraffic(ctx, g, n.cfg.Listen.Gateway, tracing.Serve("gateway", n.gateway), n.log); err != nil {
 		return err
 	}
-	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: n.counter})
+	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: n.counter, Recorder: n.spool})
 	return listen(ctx, g, n.cfg.Listen.Decide, "decide", decide, n.log)
 }
 

@@ -16,6 +16,8 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/authority"
+	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
@@ -224,5 +226,27 @@ func TestGuessesAtOnce(t *testing.T) {
 	all.Wait()
 	if n := looked.Load(); n == 0 || n > 11 {
 		t.Errorf("%d guesses at once were looked at", n)
+	}
+}
+
+// What a gateway forwards in place of a token says so: a server that got it must
+// not be able to use it as the token itself.
+func TestInternalTokensSaySo(t *testing.T) {
+	w := newWorld(t)
+	w.client(machine())
+	own, err := w.auth.IssueFor(t.Context(), authority.IssueRequest{Client: "machine", Actor: "user:root"})
+	must(t, err)
+	r := w.auth.Reissue(t.Context(), bus.ReissueRequest{V: 1, Token: own.Token, Service: "orders", Release: "orders/v1"})
+	if r.Error != "" {
+		t.Fatal(r.Error)
+	}
+	for value, want := range map[string]bool{r.Value: true, own.Value.Reveal(): false} {
+		c, err := jose.Parse([]byte(value))
+		must(t, err)
+		claims, err := jose.ParseClaims(c.Payload, jose.Names{})
+		must(t, err)
+		if claims.Internal != want {
+			t.Errorf("internal is %v, want %v", claims.Internal, want)
+		}
 	}
 }

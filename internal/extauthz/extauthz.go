@@ -2,8 +2,8 @@
 // speaks the plain HTTP dialect of forward-auth and auth_request over the same
 // decision as our own proxy (gateway.Decider).
 //
-// The original request is described by X-Forwarded-Method, -Uri, -Host, -Proto
-// and -For; the credential is in Authorization (with DPoP) or X-API-Key. Whoever
+// The original request is described by X-Forwarded-Method and -Uri, which are
+// required, and by -Host, -Proto and -For; the credential is in Authorization (with DPoP) or X-API-Key. Whoever
 // can reach this handler can describe any request, so it must only be reachable
 // by the gateways that ask; it answers nothing but decisions, and never a token's
 // value.
@@ -31,6 +31,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/gateway"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 // Path is where the handler is mounted.
@@ -40,7 +41,9 @@ const Path = "/v1/decide"
 type Config struct {
 	Decider *gateway.Decider // required
 	Counter gateway.Counter  // nil counts nothing
-	Realm   string           // "" is mintmark
+	// Recorder makes uses durable; nil refuses routes with audit: every_use.
+	Recorder gateway.Recorder
+	Realm    string // "" is mintmark
 	// MaxAge is how long an asking gateway may keep a 200; 0 forbids it. It adds
 	// to the time that a revocation takes there.
 	MaxAge time.Duration
@@ -74,12 +77,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	code := mintmark.CodeInvalidRequest
 	if ok {
 		h.cfg.Decider.Decide(r.Context(), &d)
-		code = d.Verdict.Code
+		// Recorded before the last look at the state, as in our own gateway.
+		h.record(r, &d)
 		if !d.Refused() && h.cfg.Decider.Moved(&d) {
 			// The state moved on while this was decided: once more, by the new one.
 			h.cfg.Decider.Decide(r.Context(), &d)
-			code = d.Verdict.Code
+			h.record(r, &d)
 		}
+		code = d.Verdict.Code
 	}
 	h.count(&d, code)
 	Identity(w.Header(), &d)
@@ -91,6 +96,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		code = mintmark.CodeStateUnknown
 	}
 	refuse(w, &d, code, h.cfg.Realm, nginx)
+}
+
+// record makes the use of an audited route durable, or refuses it.
+func (h *Handler) record(r *http.Request, d *gateway.Decision) {
+	if d.Refused() || d.Verdict.Route.Audit != "every_use" {
+		return
+	}
+	trace := ""
+	if v := r.Header["Traceparent"]; len(v) == 1 && web.ValidTraceparent(v[0]) {
+		trace = v[0]
+	}
+	if h.cfg.Recorder == nil || h.cfg.Recorder.Record(r.Context(), d.Use(trace)) != nil {
+		d.Verdict.Allow, d.Verdict.Code, d.RetryAfter = false, mintmark.CodeStateUnknown, time.Second
+	}
 }
 
 func (h *Handler) admit(w http.ResponseWriter, d *gateway.Decision) {
@@ -203,19 +222,20 @@ func stateOf(d *gateway.Decision) string {
 }
 
 // Describe reads the request that is asked about. Each X-Forwarded-* header must
-// be there at most once; without one the asking request's own fact counts.
+// be there at most once, and those of method and target must be there: the asking
+// request's own are never what is asked about, and a gateway that forgets to tell
+// them would have every POST decided as a GET. For host, scheme and peer the asking
+// request's own count.
 func Describe(r *http.Request) (gateway.Query, bool) {
 	q := gateway.Query{Method: r.Method, Scheme: "https", Host: r.Host, Path: r.URL.EscapedPath(), Header: r.Header}
 	method, ok1 := only(r.Header, "X-Forwarded-Method")
 	uri, ok2 := only(r.Header, "X-Forwarded-Uri")
 	host, ok3 := only(r.Header, "X-Forwarded-Host")
 	proto, ok4 := only(r.Header, "X-Forwarded-Proto")
-	if !ok1 || !ok2 || !ok3 || !ok4 {
+	if !ok1 || !ok2 || !ok3 || !ok4 || method == "" || uri == "" {
 		return q, false
 	}
-	if method != "" {
-		q.Method = method
-	}
+	q.Method = method
 	if host != "" {
 		q.Host = host
 	}
@@ -227,9 +247,6 @@ func Describe(r *http.Request) (gateway.Query, bool) {
 		return q, false
 	}
 	q.Peer = peer(r)
-	if uri == "" {
-		return q, true
-	}
 	path, ok := pathOf(uri)
 	q.Path = path
 	return q, ok

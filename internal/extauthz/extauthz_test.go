@@ -11,6 +11,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
+	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/revocation"
@@ -159,6 +160,57 @@ func TestRepeatedDescriptionIsRefused(t *testing.T) {
 		if resp := ask(h, "", "GET", "/read/1", "good", name, "GET"); resp.StatusCode != 400 {
 			t.Errorf("%s twice: %d", name, resp.StatusCode)
 		}
+	}
+}
+
+// A gateway that forgets to tell what it asks about gets no answer about another
+// request.
+func TestMissingDescriptionIsRefused(t *testing.T) {
+	h, _ := handler(t)
+	for _, name := range []string{"X-Forwarded-Method", "X-Forwarded-Uri"} {
+		r := httptest.NewRequest("GET", "/read/1", nil)
+		for n, v := range map[string]string{"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/read/1", "X-Forwarded-Host": "orders.test", "Authorization": "Bearer good"} {
+			if n != name {
+				r.Header.Set(n, v)
+			}
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != 400 {
+			t.Errorf("without %s: %d", name, w.Code)
+		}
+	}
+}
+
+type recorder struct {
+	fail bool
+	uses []bus.Use
+}
+
+func (r *recorder) Record(_ context.Context, u bus.Use) error {
+	if r.fail {
+		return errors.New("disk full")
+	}
+	r.uses = append(r.uses, u)
+	return nil
+}
+
+// What must be recorded is recorded for whoever asks, or refused.
+func TestEveryUseIsRecordedOrRefused(t *testing.T) {
+	h, st := handler(t)
+	st.snap.Table.Routes()[0].Audit = "every_use"
+	if resp := ask(h, "", "GET", "/read/1", "good"); resp.StatusCode != 503 {
+		t.Errorf("nobody recorded it: %d", resp.StatusCode)
+	}
+	rec := &recorder{}
+	h.cfg.Recorder = rec
+	if resp := ask(h, "", "GET", "/read/1", "good"); resp.StatusCode != 200 || len(rec.uses) != 1 || rec.uses[0].Token != "tok_1" || rec.uses[0].Path != "/read/1" {
+		t.Errorf("%d, recorded %+v", resp.StatusCode, rec.uses)
+	}
+	ask(h, "", "GET", "/read/1", "bad")
+	rec.fail = true
+	if resp := ask(h, "", "GET", "/read/1", "good"); resp.StatusCode != 503 || len(rec.uses) != 1 {
+		t.Errorf("not recorded: %d", resp.StatusCode)
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
+	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/verifier"
@@ -74,6 +76,18 @@ type proved struct {
 	text, jkt string
 	code      mintmark.Code
 	nonce     string
+}
+
+// Use is the record of an admitted request; traceparent may be empty.
+func (d *Decision) Use(traceparent string) bus.Use {
+	u := bus.Use{
+		At: d.req.Now.UnixMilli(), Route: d.Verdict.Route.ID, Method: d.Query.Method,
+		Path: strings.Clone(d.Query.Path), Epoch: d.Snapshot.Epoch, Trace: traceID(traceparent),
+	}
+	if t := d.Token; t != nil {
+		u.Token, u.Subject, u.Client = t.ID, t.Subject, t.Client
+	}
+	return u
 }
 
 // Refused reports whether the request may not pass.
@@ -155,7 +169,7 @@ func (dc *Decider) identify(ctx context.Context, d *Decision, value string) {
 		}
 		if text == "" || d.proof.text != text {
 			d.proof.text = text
-			d.proof.jkt, d.proof.code, d.proof.nonce = dc.Proofs.check(ctx, &d.Query, value, r.Now)
+			d.proof.jkt, d.proof.code, d.proof.nonce = dc.Proofs.check(ctx, &d.Query, value, v.Token.Binding.JKT, r.Now)
 		}
 		r.JKT, r.ProofCode, d.Nonce = d.proof.jkt, d.proof.code, d.proof.nonce
 	}

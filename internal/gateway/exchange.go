@@ -11,7 +11,6 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
-	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
@@ -194,15 +193,7 @@ func (x *exchange) record(ctx context.Context) bool {
 	if x.g.cfg.Recorder == nil {
 		return false
 	}
-	d := &x.d
-	u := bus.Use{
-		At: d.req.Now.UnixMilli(), Route: d.Verdict.Route.ID, Method: d.Query.Method,
-		Path: strings.Clone(d.Query.Path), Epoch: d.Snapshot.Epoch, Trace: traceID(x.trace),
-	}
-	if t := d.Token; t != nil {
-		u.Token, u.Subject, u.Client = t.ID, t.Subject, t.Client
-	}
-	if err := x.g.cfg.Recorder.Record(ctx, u); err != nil {
+	if err := x.g.cfg.Recorder.Record(ctx, x.d.Use(x.trace)); err != nil {
 		x.g.unavailable(ctx, "use could not be recorded", x, err)
 		return false
 	}

@@ -31,7 +31,10 @@ func NewProofs(once Once) *Proofs {
 	return &Proofs{once: once, seen: map[string]int64{}}
 }
 
-func (p *Proofs) check(ctx context.Context, q *Query, token string, now time.Time) (jkt string, code mintmark.Code, nonce string) {
+// check judges the proof of a request that presents a token bound to the key with
+// thumbprint bound. Only that key's proofs are marked as used: others are refused
+// all the same, and must not fill the memory or ask control.
+func (p *Proofs) check(ctx context.Context, q *Query, token, bound string, now time.Time) (jkt string, code mintmark.Code, nonce string) {
 	proofs := q.Header["Dpop"]
 	if p == nil || len(proofs) != 1 {
 		return "", mintmark.CodeBinding, ""
@@ -41,6 +44,9 @@ func (p *Proofs) check(ctx context.Context, q *Query, token string, now time.Tim
 	})
 	if err != nil {
 		return "", mintmark.CodeBinding, ""
+	}
+	if proof.JKT != bound {
+		return proof.JKT, mintmark.CodeBinding, ""
 	}
 	return proof.JKT, p.use(ctx, proof, now), ""
 }

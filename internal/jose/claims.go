@@ -48,6 +48,8 @@ type Claims struct {
 	Mark   mintmark.Mark
 	Grant  mintmark.GrantID
 	Family mintmark.FamilyID
+	// Internal is of what stands in behind a gateway, for a server alone.
+	Internal bool
 
 	text    string
 	further int // bytes of members that are not named above
@@ -250,6 +252,8 @@ func (r *reader) mark(name string, v Value) {
 	case "fam":
 		r.text(&text, v)
 		c.Family = mintmark.FamilyID(text)
+	case "int":
+		c.Internal = v.Raw() != "false" // whatever else it says
 	}
 }
 

@@ -51,7 +51,9 @@ func (v *Verifier) own(snap *epoch.Snapshot, d digest, c *jose.Compact, claims *
 	if err := k.JOSE.Check(c); err != nil {
 		return jose.Code(err)
 	}
-	if claims.ID == "" || claims.Mark.Release == "" {
+	// An internal token has lost the binding of the one that it stands in for: what
+	// a server got must not come back through a gateway.
+	if claims.ID == "" || claims.Mark.Release == "" || claims.Internal {
 		return mintmark.CodeMalformed
 	}
 	t := claims.Token(mintmark.KindAccessJWT, k.ID)

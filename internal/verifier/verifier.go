@@ -112,6 +112,9 @@ func (v *Verifier) Verify(ctx context.Context, snap *epoch.Snapshot, scheme admi
 	if e := v.cache.get(&d); e != nil {
 		switch v.current(e, snap.Table, now.Unix()) {
 		case fresh:
+			if scheme == admission.SchemeAPIKey && e.profile.token.Kind != mintmark.KindAPIKey {
+				return mintmark.CodeMalformed // as it was before it was cached
+			}
 			e.fill(out)
 			v.hits.Add(1)
 			return mintmark.CodeNone

@@ -132,6 +132,8 @@ func TestRefusals(t *testing.T) {
 		delete(c, name)
 		return c
 	}
+	internal := claims(as)
+	internal["mintmark"].(map[string]any)["int"] = true
 	good := m.sign(t, "at+jwt", claims(as))
 	for name, tc := range map[string]struct {
 		token string
@@ -146,6 +148,7 @@ func TestRefusals(t *testing.T) {
 		"key's use":       {ids.sign(t, "at+jwt", claims(as)), mintmark.CodeMalformed},
 		"no exp":          {m.sign(t, "at+jwt", without("exp")), mintmark.CodeMalformed},
 		"no jti":          {m.sign(t, "at+jwt", without("jti")), mintmark.CodeMalformed},
+		"internal":        {m.sign(t, "at+jwt", internal), mintmark.CodeMalformed},
 		"no mark":         {m.sign(t, "at+jwt", without("mintmark")), mintmark.CodeMalformed},
 		"spare bits":      {spare(good), mintmark.CodeSignature},
 		"padding":         {good + "=", mintmark.CodeSignature},
@@ -160,6 +163,23 @@ func TestRefusals(t *testing.T) {
 		}
 		if out.Token.ID != "" {
 			t.Errorf("%s: refused, with a token", name)
+		}
+	}
+}
+
+// A JWT is no API key, whether it is cached or not.
+func TestSchemeCountsForCachedTokens(t *testing.T) {
+	m := newMint(t, "k1")
+	s := snapshot(t, []epoch.Key{m.key})
+	v := New(Config{})
+	token := m.sign(t, "at+jwt", claims(as))
+	for _, cached := range []bool{false, true} {
+		var out Verified
+		if code := v.Verify(context.Background(), s, admission.SchemeAPIKey, token, at, &out); code != mintmark.CodeMalformed || out.Token.ID != "" {
+			t.Errorf("cached %v: %q", cached, code)
+		}
+		if _, code := verify(v, s, token); code != mintmark.CodeNone {
+			t.Fatal(code)
 		}
 	}
 }
