@@ -174,7 +174,11 @@ func (p *plane) openRoles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.auth, err = authority.New(authority.Config{Issuer: p.cfg.Issuer, Upstreams: upstreams}, authority.Deps{
+	setup := authority.Config{Issuer: p.cfg.Issuer, Upstreams: upstreams}
+	if setup.Renewal, setup.RenewalSecret, err = renewalHook(p.cfg.Renewal); err != nil {
+		return err
+	}
+	p.auth, err = authority.New(setup, authority.Deps{
 		Ledger: p.ledger, Tokens: p.store, Documents: p.store, State: p.fleet, Revoker: p.fleet, Publisher: p.fleet,
 		Keyring: p.keys, Keys: p.keys, Passwords: p.keys, Foreign: p.issuers, Egress: egress.Client(), Log: p.log, Metrics: p.metrics.authority,
 	})

@@ -141,6 +141,25 @@ func loginProviders(in []config.Login) ([]authority.Upstream, error) {
 	return out, nil
 }
 
+// renewalHook is the configured callout at each refresh, if there is one.
+func renewalHook(r *config.Renewal) (*authority.Hook, mintmark.Secret, error) {
+	if r == nil {
+		return nil, mintmark.Secret{}, nil
+	}
+	h := &authority.Hook{URL: r.URL, TimeoutMS: r.Timeout.D().Milliseconds(), Outage: "deny"}
+	if r.Outage == "allow" {
+		h.Outage = "allow"
+	}
+	if r.Secret.IsZero() {
+		return h, mintmark.Secret{}, nil
+	}
+	secret, err := r.Secret.Read(os.Getenv)
+	if err != nil {
+		return nil, secret, fmt.Errorf("renewal.secret: %w", err)
+	}
+	return h, secret, nil
+}
+
 // lookup reads a variable of an environment.
 func lookup(environ []string) func(string) string {
 	return func(name string) string {

@@ -38,6 +38,11 @@ type Config struct {
 	DPoPNonce bool
 	// Upstreams are OpenID providers that people may sign in with.
 	Upstreams []Upstream
+	// Renewal re-validates the user at each refresh by clients that have no hook of
+	// their own; nil asks nobody. RenewalSecret, when there is one, is sent to it,
+	// and to no client's hook, as a bearer token.
+	Renewal       *Hook
+	RenewalSecret mintmark.Secret
 }
 
 // Upstream is an OpenID provider that people may sign in with.

@@ -30,24 +30,28 @@ type hookReply struct {
 	Claims   map[string]json.RawMessage `json:"claims,omitempty"`
 }
 
-// renew asks the client's renewal hook whether the user is still one, and puts
+// renew asks the renewal hook, the client's own or the one for all, whether the user is still one, and puts
 // refreshed claims into state. deny refuses this refresh, revoke ends the family.
 func (a *Authority) renew(ctx context.Context, c *Client, t *mintmark.Token, state *refreshState, kept *hookAnswer) error {
-	if c.Hook == nil {
+	hook, secret := c.Hook, mintmark.Secret{}
+	if hook == nil {
+		hook, secret = a.cfg.Renewal, a.cfg.RenewalSecret
+	}
+	if hook == nil {
 		return nil
 	}
 	if !kept.asked {
-		kept.reply, kept.err = a.callHook(ctx, c.Hook, t)
+		kept.reply, kept.err = a.callHook(ctx, hook, secret, t)
 		kept.asked = true
 	}
 	now := a.d.Now()
 	if kept.err != nil {
-		a.d.Log.WarnContext(ctx, "renewal hook gave no answer", "client", c.ID, "error", kept.err, "policy", c.Hook.Outage)
-		switch c.Hook.Outage {
+		a.d.Log.WarnContext(ctx, "renewal hook gave no answer", "client", c.ID, "error", kept.err, "policy", hook.Outage)
+		switch hook.Outage {
 		case "allow":
 			return nil
 		case "allow-until":
-			if now.Before(time.Unix(state.Validated+c.Hook.OutageSeconds, 0)) {
+			if now.Before(time.Unix(state.Validated+hook.OutageSeconds, 0)) {
 				return nil
 			}
 		}
@@ -68,7 +72,7 @@ func (a *Authority) renew(ctx context.Context, c *Client, t *mintmark.Token, sta
 
 // callHook posts who is refreshing. An answer that isn't one of the three
 // decisions is no answer: absence of information never revokes.
-func (a *Authority) callHook(ctx context.Context, h *Hook, t *mintmark.Token) (hookReply, error) {
+func (a *Authority) callHook(ctx context.Context, h *Hook, secret mintmark.Secret, t *mintmark.Token) (hookReply, error) {
 	if a.d.Egress == nil {
 		return hookReply{}, errors.New("no outbound client")
 	}
@@ -90,6 +94,9 @@ func (a *Authority) callHook(ctx context.Context, h *Hook, t *mintmark.Token) (h
 		return hookReply{}, fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if !secret.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+secret.Reveal())
+	}
 	res, err := a.d.Egress.Do(req)
 	if err != nil {
 		return hookReply{}, err

@@ -151,7 +151,7 @@ type Login struct {
 // Renewal is the callout made at each refresh.
 type Renewal struct {
 	URL     string   `json:"url" jsonschema:"Called by POST with subject, client and grant."`
-	Timeout Duration `json:"timeout,omitempty" jsonschema:"Longest wait, 100ms to 30s. Default 2s."`
+	Timeout Duration `json:"timeout,omitempty" jsonschema:"Longest wait, 100ms to 10s. Default 2s."`
 	Outage  string   `json:"outage,omitempty" jsonschema:"When the callout fails: refuse (503, default) or allow (keep the old claims)."`
 	Secret  Source   `json:"secret,omitzero" jsonschema:"Where the bearer secret sent along comes from."`
 }

@@ -207,7 +207,7 @@ func (v *validator) logins(logins []Login) {
 func (v *validator) renewal(r Renewal) {
 	v.url("renewal.url", r.URL, false)
 	if r.Timeout != 0 {
-		v.span("renewal.timeout", r.Timeout.D(), 100*time.Millisecond, 30*time.Second)
+		v.span("renewal.timeout", r.Timeout.D(), 100*time.Millisecond, 10*time.Second)
 	}
 	switch r.Outage {
 	case "", "refuse", "allow":
