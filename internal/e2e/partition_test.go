@@ -3,9 +3,11 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -218,6 +220,89 @@ func TestRollbackOfACutOffGateway(t *testing.T) {
 			t.Errorf("after the wire healed %s serves", a.told.Release)
 		}
 	}
+	r.verify()
+}
+
+// G1 with the network failing at any moment of a revocation or a rollback, in
+// either direction: whatever the receipt says of a gateway is true from then on.
+func TestG1NetworkFailsMeanwhile(t *testing.T) {
+	// All strict, so that a round is over in a lease.
+	r := newRig(t, rigConfig{gateways: 2, resources: strings.Replace(plain, "staleness: 4s", "staleness: strict", 1)})
+	a, b := r.gates[0], r.gates[1]
+	rounds := 8
+	if soak {
+		rounds = 200
+	}
+	rnd := rand.New(rand.NewPCG(1, 1))
+	failures := []struct {
+		name string
+		fail func()
+	}{
+		{"cut", b.wire.Cut}, {"frozen", b.wire.Freeze},
+		{"frozen toward the gateway", func() { b.wire.FreezeOneWay(true, false) }},
+		{"frozen toward control", func() { b.wire.FreezeOneWay(false, true) }},
+	}
+	outcomes := map[mintmark.Reach]int{}
+	for round := range rounds {
+		f := failures[round%len(failures)]
+		good := r.machine("other", ordersAudience, "orders.read")
+		rollback := rnd.IntN(2) == 0
+		var ro *api.RolloutAnswer
+		var err error
+		if rollback {
+			ro, err = r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Wait: true, Timeout: "20s"})
+			must(t, err)
+		}
+		bad := r.machine("machine", ordersAudience, "orders.read")
+		for _, g := range r.gates {
+			r.admits(g, "/orders/1", bad)
+			r.admits(g, "/orders/1", good)
+		}
+		hb, hg := hammer(r, "/orders/1", bad, 5*time.Millisecond), hammer(r, "/orders/1", good, 5*time.Millisecond)
+		b.wire.Slow(time.Duration(rnd.Int64N(int64(15 * time.Millisecond))))
+		moment := time.AfterFunc(time.Duration(rnd.Int64N(int64(40*time.Millisecond))), f.fail)
+		var rec *mintmark.Receipt
+		if rollback {
+			var s *api.RolloutAnswer
+			if s, err = r.api().StepRollout(t.Context(), ro.Rollout.ID, "rollback", api.StepRequest{Reason: "test", Wait: true, Timeout: "20s"}); err == nil {
+				rec = s.Receipt
+			}
+		} else {
+			var v *api.RevokeAnswer
+			if v, err = r.api().Revoke(t.Context(), api.RevokeRequest{Selector: "client=machine", Reason: "test", Wait: true, Timeout: "20s", Confirm: "client=machine"}); err == nil {
+				rec = v.Receipt
+			}
+		}
+		returned := time.Now()
+		must(t, err)
+		time.Sleep(100 * time.Millisecond)
+		moment.Stop()
+		reach := reaches(rec)
+		outcomes[reach[b.id]]++
+		if reach[a.id] != mintmark.ReachApplied || reach[b.id] != mintmark.ReachApplied && reach[b.id] != mintmark.ReachFenced {
+			t.Errorf("round %d, %s: %v", round, f.name, reach)
+		}
+		still := func(x answer) bool {
+			return x.status == http.StatusOK && x.began.After(returned) && (!rollback || x.told.Release == "v2")
+		}
+		for id, list := range hb.each() {
+			for _, x := range list {
+				if still(x) {
+					t.Fatalf("round %d, %s, rollback %v: %s, which the receipt calls %s, let it through %s after the return", round, f.name, rollback, id, reach[id], x.began.Sub(returned))
+				}
+			}
+		}
+		for id, list := range hg.each() {
+			for _, x := range list {
+				if rollback && still(x) || x.status != http.StatusOK && x.status != http.StatusServiceUnavailable {
+					t.Fatalf("round %d, %s, rollback %v: harmless token at %s: %s from %s", round, f.name, rollback, id, x, x.told.Release)
+				}
+			}
+		}
+		b.wire.Heal()
+		r.admits(b, "/orders/1", good)
+	}
+	t.Logf("the gateway with the failing wire: %v", outcomes)
 	r.verify()
 }
 

@@ -18,7 +18,8 @@ type wire struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]bool // guarded by mu
 	cut     bool              // guarded by mu; connections are closed, new ones at once
-	frozen  bool              // guarded by mu; connections stay open and nothing passes
+	down    bool              // guarded by mu; nothing passes toward the gateway, connections stay open
+	up      bool              // guarded by mu; nothing passes toward control
 	thawed  *sync.Cond        // on mu
 	budget  func() int64      // guarded by mu; bytes toward the gateway before a new connection is cut; nil is no bound
 	delay   time.Duration     // guarded by mu; of each piece toward the gateway
@@ -70,17 +71,21 @@ func (w *wire) Cut() {
 
 // Freeze lets nothing pass until Heal, and closes nothing: what a lost route
 // looks like from both ends.
-func (w *wire) Freeze() {
+func (w *wire) Freeze() { w.FreezeOneWay(true, true) }
+
+// FreezeOneWay lets nothing pass toward the gateway (down), toward control (up),
+// or both.
+func (w *wire) FreezeOneWay(down, up bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.frozen = true
+	w.down, w.up = down, up
 }
 
 // Heal lets everything pass again.
 func (w *wire) Heal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut, w.frozen, w.budget, w.delay = false, false, nil, 0
+	w.cut, w.down, w.up, w.budget, w.delay = false, false, false, nil, 0
 	w.thawed.Broadcast()
 }
 
@@ -113,7 +118,7 @@ func (w *wire) sever() {
 		_ = c.Close()
 	}
 	clear(w.conns)
-	w.frozen = false
+	w.down, w.up = false, false
 	w.thawed.Broadcast()
 }
 
@@ -176,7 +181,7 @@ func (w *wire) pump(to, from net.Conn, left int64, toGateway bool) {
 			n = int(left)
 		}
 		w.mu.Lock()
-		for w.frozen && !w.done {
+		for (toGateway && w.down || !toGateway && w.up) && !w.done {
 			w.thawed.Wait()
 		}
 		delay := w.delay
