@@ -101,6 +101,16 @@ func (tr *tracer) arm(t testing.TB, n int) {
 	}
 }
 
+// fail is arm, but write n fails with EIO instead, and the process lives.
+func (tr *tracer) fail(t testing.TB, n int) {
+	t.Helper()
+	_, err := fmt.Fprintln(tr.in, "fail", n)
+	must(t, err)
+	if l := tr.line(10 * time.Second); l != "armed" {
+		t.Fatalf("tracer: %q", l)
+	}
+}
+
 // disarm ends counting. It returns what was written since arm, in order, and
 // whether the process was killed at the last one.
 func (tr *tracer) disarm(t testing.TB) (list []string, killed bool) {
@@ -139,11 +149,15 @@ func traceMain(of string, in io.Reader, out io.Writer) error {
 	}
 	fmt.Fprintln(out, "attached")
 	var at, seen atomic.Int64
+	var lives atomic.Bool
+	failing := map[int]bool{} // threads in a call that is to fail
 	at.Store(-1)
 	go func() {
 		s := bufio.NewScanner(in)
 		for s.Scan() {
-			n, _ := strconv.ParseInt(s.Text(), 10, 64)
+			text, fails := strings.CutPrefix(s.Text(), "fail ")
+			n, _ := strconv.ParseInt(text, 10, 64)
+			lives.Store(fails)
 			seen.Store(0)
 			at.Store(n)
 			fmt.Fprintln(out, "armed")
@@ -164,11 +178,16 @@ func traceMain(of string, in io.Reader, out io.Writer) error {
 		deliver := 0
 		switch sig := status.StopSignal(); {
 		case sig == unix.SIGTRAP|0x80:
-			if n := at.Load(); n >= 0 {
+			if failing[tid] {
+				delete(failing, tid)
+				_ = answerCall(tid, unix.EIO)
+			} else if n := at.Load(); n >= 0 {
 				if what := write(pid, tid, dir); what != "" {
 					k := seen.Add(1)
 					fmt.Fprintf(out, "write %d %s\n", k, what)
-					if k == n {
+					if k == n && lives.Load() {
+						failing[tid] = skipCall(tid) == nil
+					} else if k == n {
 						at.Store(-1)
 						fmt.Fprintln(out, "killed") // first: who sees the process gone finds this line
 						_ = unix.Kill(pid, unix.SIGKILL)
