@@ -3,6 +3,7 @@ package authority_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/handle"
+	"github.com/mintmark/mintmark/internal/ledger"
 )
 
 const verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -504,6 +506,11 @@ func TestKeyLife(t *testing.T) {
 	}
 	fresh := ask()
 	must(t, w.auth.Kill(t.Context(), first, "user:root", "leaked"))
+	// Again, as after a kill that did not live to answer; and never for an unknown key.
+	must(t, w.auth.Kill(t.Context(), first, "user:root", "leaked"))
+	if err := w.auth.Kill(t.Context(), "key_nobody", "user:root", "leaked"); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("an unknown key: %v", err)
+	}
 	if w.active(old, "machine:"+secret) || !w.active(fresh, "machine:"+secret) {
 		t.Error("kill: wrong tokens died")
 	}

@@ -412,13 +412,21 @@ func (a *Authority) Kill(ctx context.Context, kid, actor, reason string) error {
 	if err := a.reload(ctx); err != nil {
 		return err
 	}
-	k := a.keys.byID(kid)
-	if k == nil {
-		return fmt.Errorf("key %.80q: %w", kid, ledger.ErrNotFound)
-	}
 	fact := mintmark.Revocation{
 		// No cut-off: whoever holds the key can claim any number in a mark.
 		Action: mintmark.ActionRevoke, Selector: mintmark.Selector{Key: kid}, Reason: reason, Actor: actor,
+	}
+	k := a.keys.byID(kid)
+	if k == nil {
+		// Retired before, or by a kill that did not live to answer: what it signed is
+		// refused all the same, and tend puts a key in its place.
+		if _, err := a.d.Documents.Document(ctx, ledger.DocKey, kid); err != nil {
+			return fmt.Errorf("key %.80q: %w", kid, err)
+		}
+		if _, err := a.d.Revoker.Revoke(ctx, []mintmark.Revocation{fact}, ledger.Batch{}); err != nil {
+			return fmt.Errorf("revoke what key %s signed: %w", kid, err)
+		}
+		return a.publish(ctx, actor, reason)
 	}
 	if err := a.retireLocked(ctx, k, actor, reason, []mintmark.Revocation{fact}); err != nil {
 		return err
