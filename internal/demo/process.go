@@ -2,8 +2,8 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -130,29 +130,33 @@ func (p *Process) Tail(n int64) string {
 	return string(b[:m])
 }
 
-// freePorts returns n loopback ports that were free a moment ago. They are held
-// open together so that they differ.
+// freePorts returns n loopback ports that were free a moment ago. They lie below
+// those that the kernel gives to outgoing connections: a process that is down for
+// a moment must find its own again. They are held open together so that they
+// differ.
 func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
+	const lowest, highest = 15_000, 32_000
+	var ports []int
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {
 			_ = l.Close()
 		}
 	}()
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var last error
+	for range 100 * n {
+		port := lowest + rand.IntN(highest-lowest)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			last = err
+			continue
 		}
-		held = append(held, l)
-		tcp, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			return nil, errors.New("find a free port: not TCP")
+		held, ports = append(held, l), append(ports, port)
+		if len(ports) == n {
+			return ports, nil
 		}
-		ports[i] = tcp.Port
 	}
-	return ports, nil
+	return nil, fmt.Errorf("find a free port: %w", last)
 }
 
 // writeFile writes a private file, making its directory.

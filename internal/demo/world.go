@@ -224,6 +224,13 @@ func (w *World) Admin(ctx context.Context) (*api.Client, error) {
 	return c, nil
 }
 
+// SignOut forgets the operator's token, after something that ended it.
+func (w *World) SignOut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.client = nil
+}
+
 // join hands a gateway its one-time token and starts it.
 func (w *World) join(ctx context.Context, i int, g *Process) error {
 	admin, err := w.Admin(ctx)
