@@ -145,7 +145,7 @@ func (m *mayhem) revoke(worker int) error {
 	var err error
 	selector := ""
 	if turn%8 >= 6 { // by what only a signed-in user's tokens have
-		if err = m.try(60*time.Second, func() (err error) {
+		if err = m.try(5*time.Minute, func() (err error) { // several pages, between kills
 			tok, err = m.vault.Person(m.ctx, vaultWeb, vaultRedirect, vaultScope, m.people[turn%len(m.people)])
 			return err
 		}); err != nil {
