@@ -51,24 +51,36 @@ type stripe struct {
 type counts struct {
 	index []uint32 // place in cells + 1; a power of two long, at most half full
 	cells []cell
+	// kinds interns what cells say beside the token: there are few. Cells point
+	// into it, so that each fills one cache line.
+	kinds map[kind]*kind
 }
 
 type cell struct {
 	hash        uint64
 	token       mintmark.TokenID
-	release     mintmark.ReleaseID
-	client      mintmark.ClientID
-	route       string
-	served      mintmark.ReleaseID
-	issuer      string // of the token, or of the first one of those without a name
-	code        mintmark.Code
+	kind        *kind
 	n           uint64
 	first, last int64
+	_           uint64
+}
+
+// kind is a decision but for the token and the time.
+type kind struct {
+	release mintmark.ReleaseID
+	client  mintmark.ClientID
+	route   string
+	served  mintmark.ReleaseID
+	issuer  string
+	code    mintmark.Code
 }
 
 // maxForeign bounds the foreign tokens reported between two flushes; a quarter of
 // it asks for an early one.
 const maxForeign = 65_536
+
+// maxKinds is how many kinds a stripe keeps for the next interval.
+const maxKinds = 1024
 
 // New returns a counter; it starts nothing.
 func New(c Config) *Counter {
@@ -94,33 +106,34 @@ func New(c Config) *Counter {
 // served too (nothing matched, nothing served). It does not allocate for a
 // combination already counted since the last flush.
 func (c *Counter) Count(t *mintmark.Token, route *epoch.RouteEntry, served *epoch.ReleaseEntry, code mintmark.Code, now time.Time) {
-	k := cell{code: code, first: now.UnixMilli()}
+	what := kind{code: code}
+	k := cell{first: now.UnixMilli()}
 	if t != nil {
-		k.token, k.release, k.client, k.issuer = t.ID, t.Mark.Release, t.Client, t.Issuer
+		k.token, what.release, what.client, what.issuer = t.ID, t.Mark.Release, t.Client, t.Issuer
 	}
 	if route != nil {
-		k.route = route.ID
+		what.route = route.ID
 	}
 	if served != nil {
-		k.served = served.ID
+		what.served = served.ID
 	}
 	h := maphash.String(c.seed, string(k.token))
 	s := &c.stripes[h&uint64(len(c.stripes)-1)]
 	// Routes, releases and codes are few per token: lengths and a pointer's worth
 	// of variety part them well enough, and the cells are compared in full.
-	k.hash = h>>8 ^ uint64(len(k.code))<<40
+	k.hash = h>>8 ^ uint64(len(code))<<40
 	if route != nil {
 		k.hash ^= uint64(route.Index) * 0x9e3779b97f4a7c15
 	}
 	s.mu.Lock()
 	used := len(s.now.cells)
-	if used >= c.cells && k.token != "" && s.now.find(&k) == nil {
+	if used >= c.cells && k.token != "" && s.now.find(&k, &what) == nil {
 		// No room for another name. The count itself is never dropped: it goes on
 		// under the release, client and route alone.
 		k.token = ""
 		k.hash ^= h >> 8
 	}
-	s.now.add(&k)
+	s.now.add(&k, &what)
 	s.mu.Unlock()
 	if used >= c.cells/2 {
 		select {
@@ -130,29 +143,23 @@ func (c *Counter) Count(t *mintmark.Token, route *epoch.RouteEntry, served *epoc
 	}
 }
 
-func (k *cell) same(o *cell) bool {
-	return k.hash == o.hash && k.token == o.token && k.route == o.route && k.served == o.served &&
-		k.code == o.code && k.release == o.release && k.client == o.client
-}
-
-func (c *counts) find(k *cell) *cell {
+func (c *counts) find(k *cell, what *kind) *cell {
 	mask := uint64(len(c.index) - 1)
 	for i := k.hash & mask; c.index[i] != 0; i = (i + 1) & mask {
-		if o := &c.cells[c.index[i]-1]; o.same(k) {
+		if o := &c.cells[c.index[i]-1]; o.hash == k.hash && o.token == k.token && *o.kind == *what {
 			return o
 		}
 	}
 	return nil
 }
 
-func (c *counts) add(k *cell) {
-	if o := c.find(k); o != nil {
+func (c *counts) add(k *cell, what *kind) {
+	if o := c.find(k, what); o != nil {
 		o.n++
 		o.first, o.last = min(o.first, k.first), max(o.last, k.first)
 		return
 	}
-	k.n, k.last = 1, k.first
-	c.cells = append(c.cells, *k)
+	c.cells = append(c.cells, cell{hash: k.hash, token: k.token, kind: c.intern(what), n: 1, first: k.first, last: k.first})
 	if 2*len(c.cells) > len(c.index) {
 		c.index = make([]uint32, 2*len(c.index))
 		for i := range c.cells {
@@ -161,6 +168,19 @@ func (c *counts) add(k *cell) {
 		return
 	}
 	c.point(len(c.cells) - 1)
+}
+
+// intern returns the kept copy of a kind; k itself stays on its caller's stack.
+func (c *counts) intern(k *kind) *kind {
+	if o := c.kinds[*k]; o != nil {
+		return o
+	}
+	if c.kinds == nil {
+		c.kinds = map[kind]*kind{}
+	}
+	kept := *k
+	c.kinds[kept] = &kept
+	return &kept
 }
 
 func (c *counts) point(place int) {
@@ -211,13 +231,16 @@ func (c *Counter) Flush(b *bus.RecordBatch) {
 		for j := range s.spare.cells {
 			k := &s.spare.cells[j]
 			b.Usage = append(b.Usage, bus.UsageDelta{
-				Token: k.token, Release: k.release, Served: k.served, Client: k.client,
-				Route: k.route, Code: k.code, N: k.n, First: k.first, Last: k.last, Issuer: k.issuer,
+				Token: k.token, Release: k.kind.release, Served: k.kind.served, Client: k.kind.client,
+				Route: k.kind.route, Code: k.kind.code, N: k.n, First: k.first, Last: k.last, Issuer: k.kind.issuer,
 			})
 		}
 		clear(s.spare.cells) // let go of the strings
 		s.spare.cells = s.spare.cells[:0]
 		clear(s.spare.index)
+		if len(s.spare.kinds) > maxKinds {
+			s.spare.kinds = nil // what they were may be gone
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
