@@ -246,7 +246,8 @@ func (c *Control) receipt(ctx context.Context, id mintmark.ReceiptID, wait bool,
 	r, err := c.cfg.StateLog.Wait(ctx, id)
 	if err != nil {
 		c.cfg.Log.Warn("receipt not complete", "receipt", id, "error", err)
-		return &mintmark.Receipt{ID: id, Outcome: mintmark.OutcomePending}, nil
+		// What is known of it, but not as a success: it could not be stored as one.
+		r.ID, r.Outcome, r.Signature = id, mintmark.OutcomePending, ""
 	}
 	return &r, nil
 }

@@ -89,7 +89,13 @@ func (tr *tracer) line(patience time.Duration) string {
 // arm starts counting from zero; the process dies at write n. 0 only counts.
 func (tr *tracer) arm(t testing.TB, n int) {
 	t.Helper()
-	_, err := fmt.Fprintln(tr.in, n)
+	tr.order(t, strconv.Itoa(n))
+}
+
+// order sends a line and waits until it is in force.
+func (tr *tracer) order(t testing.TB, line string) {
+	t.Helper()
+	_, err := fmt.Fprintln(tr.in, line)
 	must(t, err)
 	for {
 		switch l := tr.line(10 * time.Second); {
@@ -104,11 +110,7 @@ func (tr *tracer) arm(t testing.TB, n int) {
 // fail is arm, but write n fails with EIO instead, and the process lives.
 func (tr *tracer) fail(t testing.TB, n int) {
 	t.Helper()
-	_, err := fmt.Fprintln(tr.in, "fail", n)
-	must(t, err)
-	if l := tr.line(10 * time.Second); l != "armed" {
-		t.Fatalf("tracer: %q", l)
-	}
+	tr.order(t, fmt.Sprint("fail ", n))
 }
 
 // disarm ends counting. It returns what was written since arm, in order, and
