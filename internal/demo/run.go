@@ -186,6 +186,13 @@ func (n *narrator) step(what, command string) {
 	}
 }
 
+// hush lets the view draw instead of the narrator, or ends that.
+func (n *narrator) hush(quiet bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.quiet = quiet
+}
+
 // last returns the last few lines said.
 func (n *narrator) last(k int) []string {
 	n.mu.Lock()

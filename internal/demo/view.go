@@ -6,26 +6,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
-
-	"github.com/mintmark/mintmark/api"
 )
-
-// keys of the interactive view, in the order they are shown.
-var viewKeys = []struct {
-	key  byte
-	what string
-}{
-	{'c', "start canary at 25 %"},
-	{'s', "candidate over-scopes its tokens"},
-	{'a', "candidate mints a wrong audience"},
-	{'5', "candidate answers 500"},
-	{'b', "roll back"},
-	{'r', "show receipt"},
-	{'q', "quit"},
-}
 
 // view draws what happens twice a second and acts on keys, until q or ctx.
 func view(ctx context.Context, s *Story, say *narrator, o Options) error {
@@ -37,29 +22,29 @@ func view(ctx context.Context, s *Story, say *narrator, o Options) error {
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
 	}
-	say.mu.Lock()
-	say.quiet = true
-	say.mu.Unlock()
+	say.hush(true)
 	fmt.Fprint(o.Out, "\x1b[?1049h\x1b[?25l")
+	p := &player{story: s, say: say, fd: fd, out: o}
 	defer func() {
+		p.acts.Wait()
 		fmt.Fprint(o.Out, "\x1b[?25h\x1b[?1049l")
 		_ = term.Restore(fd, old)
-		say.mu.Lock()
-		say.quiet = false
-		say.mu.Unlock()
+		say.hush(false)
 		say.report(s, s.World.Crowd.Score.Held())
 	}()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop() // before waiting for what a key began
 	keys := make(chan byte)
 	go readKeys(ctx, o.In, keys) // ends at the next key after ctx, or with the process
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	p := &picture{story: s, say: say, out: o}
 	for {
 		p.draw(ctx)
 		select {
 		case <-ctx.Done():
 			return s.World.Crowd.Score.Held()
 		case <-tick.C:
+			p.sample()
 		case k := <-keys:
 			if k == 'q' || k == 3 {
 				return s.World.Crowd.Score.Held()
@@ -83,108 +68,124 @@ func readKeys(ctx context.Context, in *os.File, keys chan<- byte) {
 	}
 }
 
-// picture is what is drawn.
-type picture struct {
-	story    *Story
-	say      *narrator
-	out      Options
-	receipt  bool
-	requests int64
-	at       time.Time
+// player acts on keys and gathers what is drawn. Its loop owns it, but for what
+// says otherwise.
+type player struct {
+	story   *Story
+	say     *narrator
+	fd      int
+	out     Options
+	acts    sync.WaitGroup
+	receipt bool
+	stable  gauge
+	canary  gauge
+
+	mu   sync.Mutex
+	busy string // guarded by mu; what a key began
+	down bool   // guarded by mu; the last gateway was killed
 }
 
-func (p *picture) press(ctx context.Context, k byte) {
-	var err error
-	switch k {
-	case 'c':
-		err = p.story.StartCanary(ctx, "25")
-	case 's':
-		err = p.story.Misbehave(ctx, overScoped)
-	case 'a':
-		err = p.story.Misbehave(ctx, wrongAudience)
-	case '5':
-		err = p.story.Misbehave(ctx, failing)
-	case 'b':
-		err = p.story.Rollback(ctx, "an operator pressed b")
-	case 'r':
+// press begins what a key stands for. One thing at a time: the next waits for the
+// one before.
+func (p *player) press(ctx context.Context, k byte) {
+	acts := map[byte]struct {
+		what string
+		do   func(context.Context) error
+	}{
+		'c': {"starting the canary", func(ctx context.Context) error { return p.story.StartCanary(ctx, p.out.Percent) }},
+		's': {"changing v2's policy", func(ctx context.Context) error { return p.story.Misbehave(ctx, overScoped) }},
+		'a': {"changing v2's policy", func(ctx context.Context) error { return p.story.Misbehave(ctx, wrongAudience) }},
+		'5': {"breaking v2", func(ctx context.Context) error { return p.story.Misbehave(ctx, failing) }},
+		'b': {"rolling back", func(ctx context.Context) error { return p.story.Rollback(ctx, "an operator pressed b") }},
+		'k': {"killing a gateway, or starting it again", p.kill},
+	}
+	if k == 'r' {
 		p.receipt = !p.receipt
+		return
 	}
-	if err != nil {
-		p.say.step("✖ "+err.Error(), "")
+	act, ok := acts[k]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !ok || p.busy != "" {
+		return
 	}
+	p.busy = act.what
+	p.acts.Go(func() {
+		if err := act.do(ctx); err != nil && ctx.Err() == nil {
+			p.say.step("✖ "+err.Error(), "")
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.busy = ""
+	})
 }
 
-func (p *picture) draw(ctx context.Context) {
-	width, height, err := term.GetSize(int(p.out.In.Fd()))
-	if err != nil {
-		width, height = 100, 40
+// kill kills the last gateway outright, or starts it again.
+func (p *player) kill(ctx context.Context) error {
+	g := p.story.World.Gateways[len(p.story.World.Gateways)-1]
+	p.mu.Lock()
+	down := p.down
+	p.down = !down
+	p.mu.Unlock()
+	if !down {
+		g.Kill()
+		p.say.step(g.Name+" was killed: clients that choose it find nobody, revocations wait for its lease", "kill -9 "+g.Name)
+		return nil
 	}
-	var b strings.Builder
-	line := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		if r := []rune(text); len(r) > width {
-			text = string(r[:width])
-		}
-		b.WriteString(text + "\x1b[K\r\n")
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := g.Start(ctx); err != nil {
+		return err
 	}
-	score, now := p.story.World.Crowd.Score, time.Now()
-	rate := 0.0
-	if n := score.Requests.Load(); !p.at.IsZero() {
-		rate = float64(n-p.requests) / now.Sub(p.at).Seconds()
-	}
-	p.requests, p.at = score.Requests.Load(), now
-
-	line("Mintmark demo   %d clients, %.0f requests/s, %d event streams", p.story.World.Crowd.Ready(), rate, p.story.World.Crowd.Streams())
-	line("")
-	p.drawControl(ctx, line)
-	line("")
-	line("clients say     answered %d   503 %d   5xx %d   unreachable %d", score.OK.Load(), score.Unknown.Load(), score.Upstream.Load(), score.Unreachable.Load())
-	line("                harmful tokens: %d handed out, %d refused, %d ACCEPTED after rollback", score.Harmful.Load(), score.HarmfulRefused.Load(), score.HarmfulAccepted.Load())
-	line("                harmless tokens refused: %d", score.Harmless401.Load())
-	line("")
-	if p.receipt && p.story.Receipt != nil {
-		for l := range strings.SplitSeq(p.story.ReceiptJSON(), "\n") {
-			line("%s", l)
-		}
-	} else {
-		for _, l := range p.say.last(max(4, height-20)) {
-			line("%s", l)
-		}
-	}
-	line("")
-	for _, k := range viewKeys {
-		fmt.Fprintf(&b, "[%c] %s   ", k.key, k.what)
-	}
-	fmt.Fprint(p.out.Out, "\x1b[H"+b.String()+"\x1b[J")
+	p.say.step(g.Name+" is back: it caught up before it answered", "mintmark gateway --config "+g.Name+".yaml")
+	return nil
 }
 
-// drawControl draws what control says of gateways and the rollout.
-func (p *picture) drawControl(ctx context.Context, line func(string, ...any)) {
+// sample reads the rates of both releases.
+func (p *player) sample() {
+	now := time.Now()
+	p.stable.read(p.story.World.Stable.Served.Load(), now)
+	p.canary.read(p.story.World.Candidate.Served.Load(), now)
+}
+
+func (p *player) draw(ctx context.Context) {
+	width, height, err := term.GetSize(p.fd)
+	if err != nil {
+		width, height = 80, 24
+	}
+	s := p.scene(ctx)
+	paint := p.say.paint
+	fmt.Fprint(p.out.Out, "\x1b[H"+strings.Join(s.render(width, height, paint), "\x1b[K\r\n")+"\x1b[K\x1b[J")
+}
+
+// scene gathers what is to be drawn now.
+func (p *player) scene(ctx context.Context) *scene {
+	w, score := p.story.World, p.story.World.Crowd.Score
+	s := &scene{
+		clients: w.Crowd.Ready(), streams: w.Crowd.Streams(), stable: &p.stable, canary: &p.canary,
+		answered: score.OK.Load(), unknown: score.Unknown.Load(), failed: score.Upstream.Load(), unreachable: score.Unreachable.Load(),
+		harmful: score.Harmful.Load(), refused: score.HarmfulRefused.Load(), accepted: score.HarmfulAccepted.Load(), harmless: score.Harmless401.Load(),
+		failing: w.Candidate.Failing.Load(), lines: p.say.last(200),
+	}
+	p.mu.Lock()
+	s.busy = p.busy
+	idle := s.busy == ""
+	p.mu.Unlock()
+	if idle {
+		s.receipt, s.took = p.story.Receipt, p.story.RollbackTook
+		s.showReceipt = p.receipt && s.receipt != nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 400*time.Millisecond)
 	defer cancel()
-	admin, err := p.story.World.Admin(ctx)
-	var gateways *api.Gateways
+	admin, err := w.Admin(ctx)
 	if err == nil {
-		gateways, err = admin.Gateways(ctx)
+		s.fleet, err = admin.Gateways(ctx)
+	}
+	if err == nil && idle && p.story.rollout != "" {
+		s.rollout, err = admin.Rollout(ctx, p.story.rollout)
 	}
 	if err != nil {
-		line("control         ✖ %v", err)
-		return
+		s.trouble = err.Error()
 	}
-	line("control         epoch %d, state log at %d", gateways.Epoch, gateways.Head)
-	for _, g := range gateways.Gateways {
-		icon := "✔"
-		if g.State != "live" {
-			icon = "⚠"
-		}
-		line("  %s %-12s %-7s epoch %d, applied %d, lease %d ms", icon, g.ID, g.State, g.Epoch, g.Seq, g.LeaseMS)
-	}
-	line("releases        v1 served %d    v2 served %d", p.story.World.Stable.Served.Load(), p.story.World.Candidate.Served.Load())
-	if p.story.rollout == "" {
-		line("rollout         none")
-		return
-	}
-	if ro, err := admin.Rollout(ctx, p.story.rollout); err == nil {
-		line("rollout         %s → %s  %s  %s %%", ro.Stable, ro.Candidate, ro.State, ro.Percent)
-	}
+	return s
 }
