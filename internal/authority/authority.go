@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/login"
 )
 
 // Config is what an operator chooses.
@@ -46,17 +47,7 @@ type Config struct {
 }
 
 // Upstream is an OpenID provider that people may sign in with.
-type Upstream struct {
-	Name     string // in URLs and subjects: name:sub
-	Title    string // on the button
-	Issuer   string
-	ClientID string
-	Secret   mintmark.Secret
-	Scopes   []string // besides openid
-	// Link maps the provider's users to local ones by this claim (email,
-	// preferred_username); empty makes subjects of their own, "name:sub".
-	Link string
-}
+type Upstream = login.Provider
 
 // Deps are what an Authority works with. Foreign, Egress and Log may be nil.
 type Deps struct {
@@ -104,14 +95,14 @@ type Authority struct {
 	path   string // path of the issuer, no trailing slash
 	macKey []byte // for nonces and form tokens
 
-	keys     keySet
-	refresh  singleflight.Group
-	failures *limiter // by address, and by client or user name
-	starts   *limiter // what strangers make us write, by address
-	polls    *limiter // device codes
-	upstream upstreamCache
-	keyMu    sync.Mutex // one change of signing keys at a time
-	rndMu    sync.Mutex // guards d.Random
+	keys      keySet
+	refresh   singleflight.Group
+	failures  *limiter // by address, and by client or user name
+	starts    *limiter // what strangers make us write, by address
+	polls     *limiter // device codes
+	providers *login.Providers
+	keyMu     sync.Mutex // one change of signing keys at a time
+	rndMu     sync.Mutex // guards d.Random
 }
 
 // Errors of the management methods.
@@ -166,7 +157,7 @@ func New(cfg Config, d Deps) (*Authority, error) {
 	return &Authority{
 		cfg: cfg, d: d, origin: u.Scheme + "://" + u.Host, macKey: d.Keyring.Derive("authority-mac-v1"), secure: u.Scheme == "https", path: strings.TrimSuffix(u.Path, "/"),
 		failures: newLimiter(10, 30*time.Second), polls: newLimiter(1, 5*time.Second),
-		starts: newLimiter(600, 50*time.Millisecond),
+		starts: newLimiter(600, 50*time.Millisecond), providers: login.NewProviders(d.Egress, d.Now),
 	}, nil
 }
 

@@ -3,12 +3,12 @@ package authority
 import (
 	"context"
 	"crypto"
-	"net/http"
 	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/login"
 )
 
 // Ledger is the one way to write. Append is durable on return; see ledger.Batch.
@@ -93,9 +93,7 @@ type Passwords interface {
 
 // Egress makes outbound requests: resolve then pin, private ranges refused unless
 // listed, no redirects, bounded size and time.
-type Egress interface {
-	Do(req *http.Request) (*http.Response, error)
-}
+type Egress = login.Egress
 
 // Foreign asks other issuers about their tokens.
 type Foreign interface {

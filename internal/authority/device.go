@@ -11,6 +11,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/login"
 )
 
 const (
@@ -127,7 +128,7 @@ func (a *Authority) serveDevice(w http.ResponseWriter, r *http.Request) {
 	if len(code) > 32 {
 		code = ""
 	}
-	a.page(w, http.StatusOK, "device", devicePage{Code: code})
+	a.page(w, http.StatusOK, login.Device{Code: code})
 }
 
 // serveUserCode begins a transaction for the device behind a user code. Guesses
@@ -142,7 +143,7 @@ func (a *Authority) serveUserCode(w http.ResponseWriter, r *http.Request) {
 	place := "device\x00" + address(r)
 	if a.failures.spent(place, now) {
 		w.Header().Set("Retry-After", "30")
-		a.page(w, http.StatusTooManyRequests, "device", devicePage{Problem: "Too many attempts. Wait half a minute, then try again."})
+		a.page(w, http.StatusTooManyRequests, login.Device{Problem: "Too many attempts. Wait half a minute, then try again."})
 		return
 	}
 	code := strings.Map(func(c rune) rune {
@@ -162,7 +163,7 @@ func (a *Authority) serveUserCode(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil || d.State != devicePending || now.Unix() >= d.Expires {
 		a.failures.take(place, now)
-		a.page(w, http.StatusNotFound, "device", devicePage{Code: f.get("user_code"), Problem: "That code is unknown or over. Check it, or start again on the device."})
+		a.page(w, http.StatusNotFound, login.Device{Code: f.get("user_code"), Problem: "That code is unknown or over. Check it, or start again on the device."})
 		return
 	}
 	c, err := a.client(r.Context(), d.Request.Client)
@@ -196,7 +197,7 @@ func (a *Authority) approveDevice(w http.ResponseWriter, r *http.Request, tx *tr
 		a.pageError(w, r, err)
 		return
 	}
-	a.page(w, http.StatusOK, "done", donePage{"Connected", "Your device goes on by itself. You can close this page."})
+	a.page(w, http.StatusOK, login.Done{Title: "Connected", Detail: "Your device goes on by itself. You can close this page."})
 }
 
 func (a *Authority) denyDevice(w http.ResponseWriter, r *http.Request, tx *transaction, b ledger.Batch) {
@@ -205,7 +206,7 @@ func (a *Authority) denyDevice(w http.ResponseWriter, r *http.Request, tx *trans
 		a.pageError(w, r, err)
 		return
 	}
-	a.page(w, http.StatusOK, "done", donePage{"Not connected", "The device was told no. You can close this page."})
+	a.page(w, http.StatusOK, login.Done{Title: "Not connected", Detail: "The device was told no. You can close this page."})
 }
 
 // grantDevice answers a device's poll (RFC 8628 §3.4).

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/login"
 )
 
 // Paths of the endpoints, below the issuer's path.
@@ -51,7 +53,7 @@ func (a *Authority) Handler() http.Handler {
 	// Pages that people post to refuse other origins before anything is read.
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		a.page(w, http.StatusForbidden, "problem", problemPage{Title: "Not from here", Detail: "This form was sent from another site. Go back to the application and start again."})
+		a.page(w, http.StatusForbidden, login.Problem{Title: "Not from here", Detail: "This form was sent from another site. Go back to the application and start again."})
 	}))
 	page := func(pattern, path string, h http.HandlerFunc) {
 		mux.Handle(pattern+" "+a.path+path, origin.Handler(h))
@@ -66,7 +68,7 @@ func (a *Authority) Handler() http.Handler {
 	page("POST", pathConsent, a.serveDecision)
 	page("GET", pathDevice, a.serveDevice)
 	page("POST", pathDevice, a.serveUserCode)
-	handle("GET", pathStyle, a.serveStyle)
+	handle("GET", pathStyle, login.Style)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()

@@ -2,39 +2,14 @@ package authority
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/login"
 )
-
-// providerAge is how long a provider's metadata and keys are kept.
-const providerAge = 5 * time.Minute
-
-// upstreamCache keeps providers' metadata and keys.
-type upstreamCache struct {
-	mu    sync.Mutex
-	known map[string]*providerFacts // guarded by mu; by issuer
-}
-
-type providerFacts struct {
-	Issuer    string `json:"issuer"`
-	Authorize string `json:"authorization_endpoint"`
-	Token     string `json:"token_endpoint"`
-	JWKS      string `json:"jwks_uri"`
-	keys      []*jose.Key
-	fetched   time.Time
-}
 
 func (a *Authority) findUpstream(name string) *Upstream {
 	for i := range a.cfg.Upstreams {
@@ -53,15 +28,15 @@ func (a *Authority) serveProvider(w http.ResponseWriter, r *http.Request) {
 	if err == nil && (up == nil || tx.Subject != "") {
 		err = errTransaction
 	}
-	var facts *providerFacts
-	if err == nil {
-		facts, err = a.provider(r.Context(), up)
-	}
 	if err == nil {
 		tx.Provider = up.Name
 		if tx.Verifier, _, err = a.secret(); err == nil {
 			tx.Nonce, _, err = a.secret()
 		}
+	}
+	address := ""
+	if err == nil {
+		address, err = a.providers.Address(r.Context(), up, a.attempt(tx))
 	}
 	if err == nil {
 		_, err = a.d.Ledger.Append(r.Context(), put(ledger.DocLogin, tx.id, tx.version, tx))
@@ -70,18 +45,12 @@ func (a *Authority) serveProvider(w http.ResponseWriter, r *http.Request) {
 		a.pageError(w, r, err)
 		return
 	}
-	sum := sha256.Sum256([]byte(tx.Verifier))
-	q := url.Values{
-		"response_type": {"code"}, "client_id": {up.ClientID}, "redirect_uri": {a.url(pathCallback)},
-		"scope": {strings.Join(append([]string{"openid"}, up.Scopes...), " ")}, "state": {tx.value}, "nonce": {tx.Nonce},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
-	}
-	sep := "?"
-	if strings.Contains(facts.Authorize, "?") {
-		sep = "&"
-	}
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, facts.Authorize+sep+q.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, address, http.StatusSeeOther)
+}
+
+func (a *Authority) attempt(tx *transaction) login.Attempt {
+	return login.Attempt{Redirect: a.url(pathCallback), State: tx.value, Verifier: tx.Verifier, Nonce: tx.Nonce}
 }
 
 // serveCallback takes the provider's answer.
@@ -109,7 +78,11 @@ func (a *Authority) serveCallback(w http.ResponseWriter, r *http.Request) {
 		a.showSignIn(w, http.StatusOK, tx, c, "", "Signing in with "+up.Title+" was not completed.")
 		return
 	}
-	u, err := a.upstreamUser(r.Context(), up, tx, f.get("code"))
+	claims, err := a.providers.Redeem(r.Context(), up, a.attempt(tx), f.get("code"))
+	var u *User
+	if err == nil {
+		u, err = a.accountOf(r.Context(), up, claims)
+	}
 	if err != nil {
 		a.d.Log.WarnContext(r.Context(), "sign in at provider", "provider", up.Name, "error", err)
 		a.showSignIn(w, http.StatusBadGateway, tx, c, "", "Signing in with "+up.Title+" did not work. Try again.")
@@ -122,71 +95,6 @@ func (a *Authority) serveCallback(w http.ResponseWriter, r *http.Request) {
 	if err := a.signedIn(w, r, tx, u.Sub(), "provider"); err != nil {
 		a.pageError(w, r, err)
 	}
-}
-
-// upstreamUser redeems the code and finds or makes the account; nil when linking
-// finds none.
-func (a *Authority) upstreamUser(ctx context.Context, up *Upstream, tx *transaction, code string) (*User, error) {
-	facts, err := a.provider(ctx, up)
-	if err != nil {
-		return nil, err
-	}
-	body := url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {a.url(pathCallback)},
-		"code_verifier": {tx.Verifier},
-	}
-	if up.Secret.IsZero() {
-		body.Set("client_id", up.ClientID)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, facts.Token, strings.NewReader(body.Encode()))
-	if err != nil {
-		return nil, fmt.Errorf("make token request: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	if !up.Secret.IsZero() {
-		req.SetBasicAuth(url.QueryEscape(up.ClientID), url.QueryEscape(up.Secret.Reveal()))
-	}
-	var ans struct {
-		ID string `json:"id_token"`
-	}
-	if err := a.fetch(req, &ans); err != nil {
-		return nil, fmt.Errorf("redeem code: %w", err)
-	}
-	claims, err := a.verifyProviderToken(facts, up, tx, ans.ID)
-	if err != nil {
-		return nil, err
-	}
-	return a.accountOf(ctx, up, claims)
-}
-
-// verifyProviderToken checks an ID token (OpenID Core §3.1.3.7).
-func (a *Authority) verifyProviderToken(facts *providerFacts, up *Upstream, tx *transaction, token string) (*jose.Claims, error) {
-	parsed, err := jose.Parse([]byte(token))
-	if err != nil {
-		return nil, fmt.Errorf("read ID token: %w", err)
-	}
-	verified := false
-	for _, k := range facts.keys {
-		if parsed.Header.KeyID == "" || k.ID() == parsed.Header.KeyID {
-			verified = verified || k.Check(&parsed) == nil
-		}
-	}
-	claims, err := jose.ParseClaims(parsed.Payload, jose.Names{})
-	now := a.d.Now()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read ID token: %w", err)
-	case !verified:
-		return nil, errors.New("ID token: signature does not verify")
-	case claims.Issuer != up.Issuer, !hasScope(claims.Audience, up.ClientID), claims.Subject == "":
-		return nil, errors.New("ID token: not of this provider for us")
-	case claims.Nonce != tx.Nonce || tx.Nonce == "":
-		return nil, errors.New("ID token: nonce differs")
-	case now.Add(-skew).After(time.Unix(claims.Expires, 0)), time.Unix(claims.IssuedAt, 0).After(now.Add(skew)):
-		return nil, errors.New("ID token: not valid now")
-	}
-	return &claims, nil
 }
 
 // accountOf maps a provider's user to an account: by the link claim to one that
@@ -219,66 +127,4 @@ func (a *Authority) accountOf(ctx context.Context, up *Upstream, claims *jose.Cl
 		return a.userBySubject(ctx, subject) // made meanwhile, or disabled
 	}
 	return u, err
-}
-
-// provider reads a provider's metadata and keys, at most every few minutes.
-func (a *Authority) provider(ctx context.Context, up *Upstream) (*providerFacts, error) {
-	c := &a.upstream
-	c.mu.Lock()
-	defer c.mu.Unlock() // held over the fetch: one at a time is enough
-	if f := c.known[up.Issuer]; f != nil && a.d.Now().Sub(f.fetched) < providerAge {
-		return f, nil
-	}
-	f := &providerFacts{fetched: a.d.Now()}
-	if err := a.fetchURL(ctx, strings.TrimSuffix(up.Issuer, "/")+"/.well-known/openid-configuration", f); err != nil {
-		return nil, fmt.Errorf("read metadata of %s: %w", up.Name, err)
-	}
-	if f.Issuer != up.Issuer || f.Authorize == "" || f.Token == "" {
-		return nil, fmt.Errorf("read metadata of %s: it is of issuer %.200q", up.Name, f.Issuer)
-	}
-	var raw json.RawMessage
-	if err := a.fetchURL(ctx, f.JWKS, &raw); err != nil {
-		return nil, fmt.Errorf("read keys of %s: %w", up.Name, err)
-	}
-	set, err := jose.ParseSet(raw)
-	if err != nil {
-		return nil, fmt.Errorf("read keys of %s: %w", up.Name, err)
-	}
-	f.keys = set.Keys
-	if c.known == nil {
-		c.known = map[string]*providerFacts{}
-	}
-	c.known[up.Issuer] = f
-	return f, nil
-}
-
-func (a *Authority) fetchURL(ctx context.Context, address string, v any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return fmt.Errorf("make request: %w", err)
-	}
-	return a.fetch(req, v)
-}
-
-// fetch makes an outbound request and decodes its JSON answer.
-func (a *Authority) fetch(req *http.Request, v any) error {
-	if a.d.Egress == nil {
-		return errors.New("no outbound client")
-	}
-	res, err := a.d.Egress.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", res.StatusCode)
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
-	}
-	return nil
 }

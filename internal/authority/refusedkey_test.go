@@ -39,7 +39,8 @@ func TestARefusedKeyIsReplaced(t *testing.T) {
 			ID: mintmark.RevocationID("rev_" + active), Action: action, Selector: mintmark.Selector{Key: active}, Actor: "user:root",
 		}}, ledger.Batch{})
 		must(t, err)
-		if mints() {
+		// Unless it was replaced already: that takes a second at the most.
+		if mints() && stillActive(t, w, active) {
 			t.Errorf("%s: a token was minted under a refused key", action)
 		}
 		deadline := time.Now().Add(10 * time.Second)
@@ -50,4 +51,16 @@ func TestARefusedKeyIsReplaced(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
+}
+
+func stillActive(t *testing.T, w *world, kid string) bool {
+	t.Helper()
+	keys, err := w.auth.Keys(t.Context())
+	must(t, err)
+	for _, k := range keys {
+		if k.ID == kid {
+			return k.State == "active"
+		}
+	}
+	return false
 }

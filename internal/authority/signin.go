@@ -10,6 +10,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/login"
 )
 
 // serveSignIn shows the sign-in page of a transaction.
@@ -27,11 +28,11 @@ func (a *Authority) serveSignIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *Authority) showSignIn(w http.ResponseWriter, status int, tx *transaction, c *Client, name, problem string) {
-	p := signInPage{Client: c.Title(), Name: name, Problem: problem, pageForm: a.formOf(tx)}
+	p := login.SignIn{Client: c.Title(), Name: name, Problem: problem, Form: a.formOf(tx)}
 	for _, u := range a.cfg.Upstreams {
-		p.Providers = append(p.Providers, provider{u.Name, u.Title})
+		p.Providers = append(p.Providers, login.Choice{Name: u.Name, Title: u.Title})
 	}
-	a.page(w, status, "signin", p)
+	a.page(w, status, p)
 }
 
 // servePassword checks a name and password. Failures are counted by name and by
@@ -151,12 +152,12 @@ func (a *Authority) serveConsent(w http.ResponseWriter, r *http.Request) {
 		a.pageError(w, r, errors.Join(err, errTransaction))
 		return
 	}
-	p := consentPage{Client: c.Title(), User: display(u), Device: tx.Device != "", pageForm: a.formOf(tx)}
+	p := login.Consent{Client: c.Title(), User: display(u), Device: tx.Device != "", Form: a.formOf(tx)}
 	for _, s := range tx.Request.Scopes {
-		p.Scopes = append(p.Scopes, scopeLine{s, scopeText[s]})
+		p.Scopes = append(p.Scopes, login.ScopeOf(s))
 	}
 	p.Targets = tx.Request.Targets
-	a.page(w, http.StatusOK, "consent", p)
+	a.page(w, http.StatusOK, p)
 }
 
 // serveDecision takes the person's answer.
