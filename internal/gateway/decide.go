@@ -13,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/limit"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/verifier"
 )
@@ -34,7 +35,7 @@ type Decider struct {
 	// Skew is how far clocks may differ when times of our own tokens are judged.
 	Skew time.Duration
 	// limits is nil when the caller limits nothing.
-	limits *limits
+	limits *limit.Rates
 }
 
 // Query is the facts of one request, as the gateway that asks saw them. All fields

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -347,65 +345,4 @@ func (x *exchange) direct(rv *routeView) bool {
 	}
 	x.opts.Timeout, x.opts.Retries, x.opts.Streaming = rv.timeout, route.Retries, grpc
 	return true
-}
-
-// rewrite applies a path transformation to the path as it was sent.
-func rewrite(path string, tr *epoch.Transform) string {
-	if p := tr.StripPrefix; p != "" && strings.HasPrefix(path, p) {
-		if rest := path[len(p):]; rest == "" || rest[0] == '/' || strings.HasSuffix(p, "/") {
-			path = rest
-		}
-		if path == "" || path[0] != '/' {
-			path = "/" + path
-		}
-	}
-	if tr.AddPrefix != "" {
-		path = strings.TrimSuffix(tr.AddPrefix, "/") + path
-	}
-	return path
-}
-
-// target returns the request's path as it was sent, without the query; false for
-// forms of the request target that have no path, or whose path net/http reads
-// differently from how it was sent.
-func target(r *http.Request) (string, bool) {
-	if r.Method == http.MethodConnect || r.URL.Opaque != "" || r.Host == "" {
-		return "", false
-	}
-	raw := r.RequestURI
-	if raw == "" || raw[0] != '/' {
-		// Absolute form (RFC 9112 §3.2.2): net/http has taken the host from it.
-		raw = r.URL.EscapedPath()
-		if raw == "" || raw[0] != '/' {
-			return "", false
-		}
-	} else if q := strings.IndexByte(raw, '?'); q >= 0 {
-		raw = raw[:q]
-	}
-	return raw, strings.IndexByte(raw, '#') < 0
-}
-
-func joinScopes(s []string) string {
-	if len(s) == 1 {
-		return s[0]
-	}
-	return strings.Join(s, " ")
-}
-
-func expires(unix int64) string {
-	if unix == 0 {
-		return ""
-	}
-	return strconv.FormatInt(unix, 10)
-}
-
-func isGRPC(h http.Header) bool {
-	ct := h["Content-Type"]
-	return len(ct) == 1 && strings.HasPrefix(ct[0], "application/grpc")
-}
-
-func canonical(name string) string { return http.CanonicalHeaderKey(name) }
-
-func releaseID(s *epoch.ServiceEntry, i int) mintmark.ReleaseID {
-	return mintmark.NewReleaseID(s.Name, s.Releases[i].Name)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/limit"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
 
@@ -73,7 +74,7 @@ func New(c Config) (*Gateway, error) {
 		c.Skew = DefaultSkew
 	}
 	g := &Gateway{cfg: c, reissues: newReissues(c.Reissuer)}
-	g.decider = Decider{State: c.State, Verifier: c.Verifier, Proofs: NewProofs(c.Once), Now: c.Now, Skew: max(c.Skew, 0), limits: newLimits()}
+	g.decider = Decider{State: c.State, Verifier: c.Verifier, Proofs: NewProofs(c.Once), Now: c.Now, Skew: max(c.Skew, 0), limits: limit.New()}
 	g.metrics = newMetrics(c.Metrics, func() float64 { return float64(g.streams.open()) })
 	g.pool.New = func() any { return newExchange(g) }
 	return g, nil
