@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 
@@ -26,7 +27,6 @@ func serveProcess(ctx context.Context, o cli.ProcessOptions) error {
 		return err
 	}
 	defer p.close()
-	g, ctx := errgroup.WithContext(ctx)
 	if err := p.fleet.Admit(ctx, cfg.GatewayID(), "", ledger.Batch{}); err != nil {
 		return err
 	}
@@ -41,13 +41,32 @@ func serveProcess(ctx context.Context, o cli.ProcessOptions) error {
 	}
 	defer node.close()
 	node.health(p.health)
-	if err := p.run(ctx, g, o); err != nil {
-		return halt(g, err)
+	return together(ctx, func(ctx context.Context, g *errgroup.Group) error {
+		return p.run(ctx, g, o)
+	}, node.run)
+}
+
+// together runs control's parts and the gateway's in one process. The gateway ends
+// first, so that it can take its leave and deliver its last counts; control's
+// failure ends it, too.
+func together(ctx context.Context, control, gateway func(context.Context, *errgroup.Group) error) error {
+	outer, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	c, outer := errgroup.WithContext(outer)
+	g, inner := errgroup.WithContext(inner)
+	defer context.AfterFunc(outer, stop)()
+	err := control(outer, c)
+	if err == nil {
+		err = gateway(inner, g)
 	}
-	if err := node.run(ctx, g); err != nil {
-		return halt(g, err)
+	if err != nil {
+		stop()
 	}
-	return g.Wait()
+	err = cmp.Or(err, g.Wait())
+	end()
+	return cmp.Or(c.Wait(), err)
 }
 
 // halt ends a group whose process failed to start: its other parts end with it.
