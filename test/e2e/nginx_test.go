@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,8 +12,7 @@ import (
 	"time"
 )
 
-// nginxConf is the recipe of docs: every request is decided by Mintmark, refusals
-// are sent as Mintmark means them, and the service is told who calls by us alone.
+// nginxConf is a server around the recipe in integrations/nginx.
 const nginxConf = `daemon off;
 worker_processes 1;
 pid %[1]s/nginx.pid;
@@ -23,52 +23,7 @@ http {
   client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
   server {
     listen 127.0.0.1:%[2]d;
-    location / {
-      auth_request /_decide;
-      auth_request_set $token_id $upstream_http_mintmark_token_id;
-      auth_request_set $subject $upstream_http_mintmark_token_subject;
-      auth_request_set $es $upstream_http_x_error_status;
-      auth_request_set $eb $upstream_http_x_error_body;
-      auth_request_set $ec $upstream_http_x_error_challenge;
-      auth_request_set $er $upstream_http_x_error_retry;
-      error_page 403 = @refused;
-      error_page 500 = @undecided;
-      proxy_set_header Mintmark-Token-Id $token_id;
-      proxy_set_header Mintmark-Token-Subject $subject;
-      proxy_set_header Authorization "";
-      proxy_pass %[3]s;
-    }
-    location = /_decide {
-      internal;
-      proxy_pass %[4]s/v1/decide?dialect=nginx;
-      proxy_pass_request_body off;
-      proxy_set_header Content-Length "";
-      proxy_set_header X-Forwarded-Method $request_method;
-      proxy_set_header X-Forwarded-Uri $request_uri;
-      proxy_set_header X-Forwarded-Host $http_host;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_connect_timeout 500ms;
-      proxy_read_timeout 5s;
-    }
-    location @refused {
-      internal;
-      default_type application/problem+json;
-      add_header WWW-Authenticate $ec always;
-      add_header Retry-After $er always;
-      if ($es = 400) { return 400 $eb; }
-      if ($es = 401) { return 401 $eb; }
-      if ($es = 404) { return 404 $eb; }
-      if ($es = 429) { return 429 $eb; }
-      if ($es = 503) { return 503 $eb; }
-      return 403 $eb;
-    }
-    location @undecided {
-      internal;
-      default_type application/problem+json;
-      add_header Retry-After 1 always;
-      return 503 '{"title":"Service Unavailable","status":503,"code":"state_unknown"}';
-    }
+    include %[1]s/mintmark.conf;
   }
 }
 `
@@ -93,8 +48,17 @@ func TestNGINX(t *testing.T) {
 		}
 		return w.get(w.client, nginx+path, h...)
 	}
-	a := call("/orders/1?page=2", token, "Mintmark-Token-Subject", "root", "Mintmark-Token-Id", "forged")
+	var forged []string
+	for _, name := range []string{"Id", "Subject", "Client", "State", "Scopes", "Expires", "Release", "Epoch"} {
+		forged = append(forged, "Mintmark-Token-"+name, "forged")
+	}
+	a := call("/orders/1?page=2", token, forged...)
 	w.want("a valid token", a, 200, "")
+	for name, values := range seen(t, a) {
+		if strings.HasPrefix(name, "Mintmark-") && strings.Join(values, "") == "forged" {
+			t.Errorf("a forged %s got through", name)
+		}
+	}
 	if h := seen(t, a); h.Get("Mintmark-Token-Subject") != "machine" || h.Get("Mintmark-Token-Id") != claims(t, token)["jti"] || h.Get("Authorization") != "" {
 		t.Errorf("the service is told %v", h)
 	}
@@ -135,7 +99,13 @@ func runNGINX(t *testing.T, w *world) string {
 	dir := t.TempDir()
 	port := freePorts(t, 1)[0]
 	conf := filepath.Join(dir, "nginx.conf")
-	write(t, conf, fmt.Sprintf(nginxConf, dir, port, w.upstream.URL, w.decide))
+	write(t, conf, fmt.Sprintf(nginxConf, dir, port))
+	recipe, err := os.ReadFile(filepath.Join("..", "..", "integrations", "nginx", "mintmark.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := replaceOnce(string(recipe), "proxy_pass http://127.0.0.1:9000;", "proxy_pass "+w.upstream.URL+";")
+	write(t, filepath.Join(dir, "mintmark.conf"), replaceOnce(text, "proxy_pass http://127.0.0.1:8084/", "proxy_pass "+w.decide+"/"))
 	path, err := exec.LookPath("nginx")
 	if err != nil {
 		path = "/usr/sbin/nginx"
