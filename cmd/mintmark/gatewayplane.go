@@ -241,7 +241,7 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 		access = log
 	}
 	ask := n.follower
-	n.verifier = verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey})
+	n.verifier = verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey, Counts: n.counter})
 	n.gateway, err = gateway.New(gateway.Config{
 		State: ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Reissuer: ask, Once: ask, Upstreams: n.upstreams,
 		Now: time.Now, Log: log, Access: access, Metrics: registry,

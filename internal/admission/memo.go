@@ -1,19 +1,29 @@
 package admission
 
 import (
-	"sync/atomic"
-
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/revocation"
 )
 
-// Memo remembers, with a cached token, what was found out about it against state
-// that seldom changes, keyed by that state's version. The zero value remembers
-// nothing. It is safe for concurrent use; it must belong to one token only.
+// Memo remembers what was found out about one token against state that seldom
+// changes, keyed by that state's version. The zero value remembers nothing. It
+// belongs to one request at a time; Home keeps it between requests.
 type Memo struct {
-	revoked atomic.Uint64 // version of the revocation set at which no fact covered it
-	cohort  atomic.Uint64 // salt tag (upper 48 bits) and cohort (lower 16)
+	Revoked uint64 // version of the revocation set at which no fact covered the token
+	Cohort  uint64 // salt tag (upper 48 bits) and cohort (lower 16)
+	// Home is told of what is learnt; may be nil.
+	Home Learner
+}
+
+// Learner keeps what a request learnt, for the next request with the same token
+// and for no other token.
+type Learner interface{ Learn(m *Memo) }
+
+func (m *Memo) learnt() {
+	if m.Home != nil {
+		m.Home.Learn(m)
+	}
 }
 
 // find is Set.Find, or nothing at all when the set has not changed since the
@@ -23,12 +33,13 @@ func (m *Memo) find(set *revocation.Set, t *mintmark.Token) *mintmark.Revocation
 		return set.Find(t)
 	}
 	v := set.Version() // before the look-up: a change during it must be seen again
-	if m.revoked.Load() == v {
+	if m.Revoked == v {
 		return nil
 	}
 	r := set.Find(t)
 	if r == nil {
-		m.revoked.Store(v)
+		m.Revoked = v
+		m.learnt()
 	}
 	return r
 }
@@ -38,10 +49,11 @@ func (m *Memo) arm(s *epoch.ServiceEntry, subject string) *epoch.ReleaseEntry {
 	if m == nil || s.Candidate == nil || s.Split.Weight == 0 {
 		return s.Arm(subject)
 	}
-	if c := m.cohort.Load(); c>>16 == s.SaltTag() {
-		return s.ArmOf(uint16(c))
+	if m.Cohort>>16 == s.SaltTag() {
+		return s.ArmOf(uint16(m.Cohort))
 	}
 	c := s.Cohort(subject)
-	m.cohort.Store(s.SaltTag()<<16 | uint64(c))
+	m.Cohort = s.SaltTag()<<16 | uint64(c)
+	m.learnt()
 	return s.ArmOf(c)
 }

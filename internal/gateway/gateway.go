@@ -120,7 +120,10 @@ func (g *Gateway) count(x *exchange, code mintmark.Code) {
 	d := &x.d
 	if c := g.cfg.Counter; c != nil {
 		now := d.req.Now
-		c.Count(d.Token, d.Verdict.Route, d.Verdict.Release, code, now)
+		// With the cached token itself, if it can be, else in the counter's own table.
+		if d.Token != &d.verified.Token || !d.verified.Count(d.Verdict.Route, d.Verdict.Release, code, now) {
+			c.Count(d.Token, d.Verdict.Route, d.Verdict.Release, code, now)
+		}
 		if d.verified.First && d.Token != nil && d.Token.Kind == mintmark.KindForeign {
 			c.Foreign(d.Token)
 		}

@@ -58,6 +58,10 @@ type Claims struct {
 // ParseClaims reads a payload. Identifying claims may not hold control
 // characters: they end up in headers and logs. Nothing is required: see Complete.
 func ParseClaims(payload string, names Names) (Claims, error) {
+	return parseClaims(payload, names, nil)
+}
+
+func parseClaims(payload string, names Names, scratch *Scratch) (Claims, error) {
 	if payload == "" {
 		return Claims{}, errNoClaims
 	}
@@ -74,7 +78,7 @@ func ParseClaims(payload string, names Names) (Claims, error) {
 	if r.err != nil {
 		return Claims{}, r.err
 	}
-	r.c.Scopes, r.c.Audience, r.err = lists(r.scopes, r.au)
+	r.c.Scopes, r.c.Audience, r.err = lists(r.scopes, r.au, scratch)
 	return r.c, r.err
 }
 
@@ -259,7 +263,7 @@ func (r *reader) mark(name string, v Value) {
 
 // lists builds both sets in one backing array. A function of values, not a method
 // of the reader: the array would take the reader to the heap with it.
-func lists(scope, aud Value) (scopes, audience []string, err error) {
+func lists(scope, aud Value, scratch *Scratch) (scopes, audience []string, err error) {
 	s, a := countList(scope, true), countList(aud, false)
 	switch {
 	case s < 0 || a < 0:
@@ -269,7 +273,12 @@ func lists(scope, aud Value) (scopes, audience []string, err error) {
 	case s+a == 0:
 		return nil, nil, nil
 	}
-	all := list(make([]string, 0, s+a), scope, true)
+	var all []string
+	if scratch != nil {
+		all = list(scratch.list(s+a), scope, true)
+	} else {
+		all = list(make([]string, 0, s+a), scope, true)
+	}
 	first := len(all)
 	all = list(all, aud, false)
 	for _, word := range all {
@@ -338,7 +347,14 @@ func sortedSet(s []string) []string {
 // ClaimMark is dropped (anybody may write that claim) and the caller sets ID and
 // Mark.Release.
 func (c *Claims) Token(kind mintmark.TokenKind, kid string) *mintmark.Token {
-	t := &mintmark.Token{
+	t := &mintmark.Token{}
+	c.Fill(t, kind, kid)
+	return t
+}
+
+// Fill is Token into a place that the caller has.
+func (c *Claims) Fill(t *mintmark.Token, kind mintmark.TokenKind, kid string) {
+	*t = mintmark.Token{
 		ID: mintmark.TokenID(c.ID), Kind: kind, Issuer: c.Issuer, Subject: c.Subject,
 		Client: mintmark.ClientID(c.Client), Grant: c.Grant, Family: c.Family,
 		Scopes: c.Scopes, Audience: c.Audience, Mark: c.Mark, Binding: c.Binding,
@@ -349,7 +365,6 @@ func (c *Claims) Token(kind mintmark.TokenKind, kid string) *mintmark.Token {
 		t.Mark, t.Grant, t.Family = mintmark.Mark{}, "", ""
 	}
 	t.Mark.Key = kid
-	return t
 }
 
 // Further returns the members that have no field in Claims, as one JSON object;
@@ -358,7 +373,11 @@ func (c *Claims) Further(names Names) json.RawMessage {
 	if c.further == 0 {
 		return nil
 	}
-	out := append(make([]byte, 0, c.further+2), '{')
+	return c.appendFurther(make([]byte, 0, c.further+2), names)
+}
+
+func (c *Claims) appendFurther(out []byte, names Names) []byte {
+	out = append(out, '{')
 	r := reader{names: names.orDefault()}
 	for s := Scan(c.text); s.Next(); {
 		if r.read(s.Name(), s.Value()) {

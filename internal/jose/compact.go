@@ -3,6 +3,7 @@ package jose
 import (
 	"bytes"
 	"strings"
+	"unsafe"
 )
 
 // Sizes, in bytes.
@@ -47,13 +48,13 @@ type Compact struct {
 
 // Parse splits a compact JWS of at most MaxToken bytes and reads its header.
 // Nothing is verified: see Key.Verify. The token's bytes are kept, not copied.
-func Parse(token []byte) (Compact, error) { return parse(token, false) }
+func Parse(token []byte) (Compact, error) { return parse(token, false, nil) }
 
 // ParseProof is Parse for a text whose header must carry its own key: a DPoP
 // proof (RFC 9449 §4.2), and nothing else.
-func ParseProof(token []byte) (Compact, error) { return parse(token, true) }
+func ParseProof(token []byte) (Compact, error) { return parse(token, true, nil) }
 
-func parse(token []byte, proof bool) (c Compact, err error) {
+func parse(token []byte, proof bool, scratch *Scratch) (c Compact, err error) {
 	if len(token) > MaxToken {
 		return c, errTokenSize
 	}
@@ -68,9 +69,12 @@ func parse(token []byte, proof bool) (c Compact, err error) {
 		return c, errHeaderSize
 	}
 	// Header and payload are decoded side by side, to become one string.
+	n := strict.DecodedLen(len(header)) + strict.DecodedLen(len(payload))
 	var room [2048]byte
 	buf := room[:]
-	if n := strict.DecodedLen(len(header)) + strict.DecodedLen(len(payload)); n > len(buf) {
+	if scratch != nil {
+		buf = scratch.room(n)
+	} else if n > len(buf) {
 		buf = make([]byte, n)
 	}
 	h, err := decodeInto(buf, header)
@@ -81,7 +85,12 @@ func parse(token []byte, proof bool) (c Compact, err error) {
 	if err != nil {
 		return c, err
 	}
-	text := string(buf[:h+p])
+	var text string
+	if scratch != nil {
+		text = unsafe.String(unsafe.SliceData(scratch.text), h+p) // not buf: room would go to the heap
+	} else {
+		text = string(buf[:h+p])
+	}
 	c.Payload = text[h:]
 	c.Header, err = readHeader(text[:h], proof)
 	return c, err

@@ -36,6 +36,7 @@ type Counter struct {
 	refusals   []bus.Refusal
 	sampledOut uint64
 	foreign    []mintmark.Token
+	drains     []func(*bus.RecordBatch)
 }
 
 // stripe counts a share of the tokens. Stripes are chosen by token, so that each
@@ -107,7 +108,8 @@ func New(c Config) *Counter {
 // combination already counted since the last flush.
 func (c *Counter) Count(t *mintmark.Token, route *epoch.RouteEntry, served *epoch.ReleaseEntry, code mintmark.Code, now time.Time) {
 	what := kind{code: code}
-	k := cell{first: now.UnixMilli()}
+	ms := now.UnixMilli()
+	k := cell{n: 1, first: ms, last: ms}
 	if t != nil {
 		k.token, what.release, what.client, what.issuer = t.ID, t.Mark.Release, t.Client, t.Issuer
 	}
@@ -117,23 +119,45 @@ func (c *Counter) Count(t *mintmark.Token, route *epoch.RouteEntry, served *epoc
 	if served != nil {
 		what.served = served.ID
 	}
+	index := 0
+	if route != nil {
+		index = route.Index
+	}
+	c.add(&k, &what, uint64(index))
+}
+
+// Include makes each flush call drain, which appends what was counted elsewhere
+// since its last call: one combination may then have two deltas.
+func (c *Counter) Include(drain func(*bus.RecordBatch)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drains = append(c.drains, drain)
+}
+
+// Add adds what was counted elsewhere and could not wait for a flush.
+func (c *Counter) Add(d *bus.UsageDelta) {
+	k := cell{token: d.Token, n: d.N, first: d.First, last: d.Last}
+	what := kind{release: d.Release, client: d.Client, issuer: d.Issuer, route: d.Route, served: d.Served, code: d.Code}
+	c.add(&k, &what, uint64(len(d.Route)))
+}
+
+// add adds a cell to the one of its combination. variety tells routes apart, more
+// or less: a combination that is counted in two ways may have two cells.
+func (c *Counter) add(k *cell, what *kind, variety uint64) {
 	h := maphash.String(c.seed, string(k.token))
 	s := &c.stripes[h&uint64(len(c.stripes)-1)]
 	// Routes, releases and codes are few per token: lengths and a pointer's worth
 	// of variety part them well enough, and the cells are compared in full.
-	k.hash = h>>8 ^ uint64(len(code))<<40
-	if route != nil {
-		k.hash ^= uint64(route.Index) * 0x9e3779b97f4a7c15
-	}
+	k.hash = h>>8 ^ uint64(len(what.code))<<40 ^ variety*0x9e3779b97f4a7c15
 	s.mu.Lock()
 	used := len(s.now.cells)
-	if used >= c.cells && k.token != "" && s.now.find(&k, &what) == nil {
+	if used >= c.cells && k.token != "" && s.now.find(k, what) == nil {
 		// No room for another name. The count itself is never dropped: it goes on
 		// under the release, client and route alone.
 		k.token = ""
 		k.hash ^= h >> 8
 	}
-	s.now.add(&k, &what)
+	s.now.add(k, what)
 	s.mu.Unlock()
 	if used >= c.cells/2 {
 		select {
@@ -155,11 +179,11 @@ func (c *counts) find(k *cell, what *kind) *cell {
 
 func (c *counts) add(k *cell, what *kind) {
 	if o := c.find(k, what); o != nil {
-		o.n++
-		o.first, o.last = min(o.first, k.first), max(o.last, k.first)
+		o.n += k.n
+		o.first, o.last = min(o.first, k.first), max(o.last, k.last)
 		return
 	}
-	c.cells = append(c.cells, cell{hash: k.hash, token: k.token, kind: c.intern(what), n: 1, first: k.first, last: k.first})
+	c.cells = append(c.cells, cell{hash: k.hash, token: k.token, kind: c.intern(what), n: k.n, first: k.first, last: k.last})
 	if 2*len(c.cells) > len(c.index) {
 		c.index = make([]uint32, 2*len(c.index))
 		for i := range c.cells {
@@ -223,6 +247,12 @@ func (c *Counter) Foreign(t *mintmark.Token) {
 // Flush moves everything counted since the last flush into b: Usage, Refusals,
 // Sampled and Foreign are appended. One flush at a time.
 func (c *Counter) Flush(b *bus.RecordBatch) {
+	c.mu.Lock()
+	drains := c.drains
+	c.mu.Unlock()
+	for _, drain := range drains {
+		drain(b)
+	}
 	for i := range c.stripes {
 		s := &c.stripes[i]
 		s.mu.Lock()

@@ -1,194 +1,228 @@
 package verifier
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"encoding/binary"
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
-// digest names a presented value in the cache: its GMAC under a secret key and a
-// fixed nonce, so that the value itself need not be kept.
-//
-// GHASH is almost universal: for two values chosen without knowledge of the key,
-// the chance of one digest is at most (blocks+1)/2^128. A caller never sees a
-// digest and learns of each guess only that it missed, so q guesses against N
-// cached tokens of at most 2^10 blocks succeed with at most q·N·2^-118: with 2^20
-// tokens, q·2^-98. The fixed nonce is harmless because no digest ever leaves the
-// process. An unkeyed hash would not do: anybody could search it for collisions.
-type digest [16]byte
-
-// hasher computes digests. It is safe for concurrent use.
-type hasher struct {
-	aead  cipher.AEAD
-	nonce []byte
-}
-
-func newHasher(key [32]byte) hasher {
-	block, err := aes.NewCipher(key[:16])
-	if err != nil {
-		panic("verifier: " + err.Error()) // 16 bytes are always a key
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic("verifier: " + err.Error()) // AES always has the block size
-	}
-	return hasher{aead, make([]byte, aead.NonceSize())}
-}
-
-// sum writes the digest of value into room's capacity of at least 16 bytes.
-func (h *hasher) sum(room, value []byte) digest {
-	return digest(h.aead.Seal(room[:0], h.nonce, nil, value))
-}
-
-const ways = 16
-
-// set is one set of the cache: tags first, so that a look-up touches no entry but
-// the right one.
-type set struct {
-	tags  [2]atomic.Uint64 // a byte per way; 0 is empty
-	used  atomic.Uint32    // CLOCK's bit per way
-	hand  uint32           // guarded by mu
-	mu    sync.Mutex       // held to change the set
-	slots [ways]atomic.Pointer[entry]
-}
-
-// cache is a flat set-associative table of verified tokens. Readers take no lock.
-// When a set is full, or the whole at its bound, CLOCK chooses the victim in the
-// set. An entry evicted too early costs one verification, never a wrong answer.
+// cache holds verified tokens in segments that grow with what they hold. Readers
+// take no lock. A token that is given up too early costs one verification, never a
+// wrong answer.
 type cache struct {
-	sets    []set
-	mask    uint64
-	limit   int64
-	bytes   int64
-	count   atomic.Int64
-	held    atomic.Int64 // bytes, about
-	evicted atomic.Uint64
+	segments []segment
+	limit    int         // of a segment, in tokens
+	bytes    int64       // of a segment
+	gone     func(*slot) // takes the count of a slot that is given up; its lock bit is held
 }
 
-func newCache(entries int, bytes int64) *cache {
-	// Half full at the bound: then one set in 250 overflows.
-	n := 1 << bits.Len(uint(max(entries, 8)*2/ways-1))
-	return &cache{sets: make([]set, n), mask: uint64(n - 1), limit: int64(entries), bytes: bytes}
+// segment is a share of the cache.
+type segment struct {
+	table atomic.Pointer[table]
+	_     [56]byte // what follows changes, what is above is read by everybody
+
+	hits    atomic.Uint64
+	mu      sync.Mutex // held to add, give up and move tokens
+	count   int        // guarded by mu
+	held    int64      // bytes, about; guarded by mu
+	hand    int        // CLOCK's; guarded by mu
+	evicted uint64     // guarded by mu
+	_       [16]byte
 }
 
-func (d *digest) place() (index uint64, tag uint8) {
-	tag = d[15]
-	if tag == 0 {
-		tag = 1
+var _ [0]struct{} = [unsafe.Sizeof(segment{}) % 64]struct{}{}
+
+// perSegment is how many tokens a segment is for: few, so that moving them into a
+// larger table takes well under a millisecond.
+const perSegment = 4096
+
+func newCache(entries int, bytes int64, gone func(*slot)) *cache {
+	n := min(1<<bits.Len(uint((entries-1)/perSegment)), 4096)
+	c := &cache{segments: make([]segment, n), limit: (entries + n - 1) / n, bytes: bytes / int64(n), gone: gone}
+	for i := range c.segments {
+		c.segments[i].table.Store(newTable(1))
 	}
-	return binary.LittleEndian.Uint64(d[:8]), tag
+	return c
 }
 
-const ones, highs = 0x0101010101010101, 0x8080808080808080
+func (c *cache) segment(d *digest) *segment { return &c.segments[d[0]&uint64(len(c.segments)-1)] }
 
-// get returns the entry of a digest, or nil.
-func (c *cache) get(d *digest) *entry {
-	index, tag := d.place()
-	s := &c.sets[index&c.mask]
-	for half := range s.tags {
-		x := s.tags[half].Load() ^ ones*uint64(tag)
-		// A zero byte of x is a match; there may be false ones above it.
-		for m := (x - ones) &^ x & highs; m != 0; m &= m - 1 {
-			way := half*8 + bits.TrailingZeros64(m)/8
-			if e := s.slots[way].Load(); e != nil && e.digest == *d {
-				if bit := uint32(1) << way; s.used.Load()&bit == 0 {
-					s.used.Or(bit)
-				}
-				return e
-			}
-		}
-	}
-	return nil
+// place is where a token was found: it stays the token's as long as the slot's
+// generation is the same.
+type place struct {
+	table      *table
+	slot       uint32
+	generation uint32
 }
 
-// put adds an entry, or replaces the one of the same digest.
-func (c *cache) put(e *entry, now int64) {
-	index, tag := e.digest.place()
-	s := &c.sets[index&c.mask]
+// get copies out the record of a digest.
+func (c *cache) get(d *digest, r *record) (p place, ok bool) {
+	t := c.segment(d).table.Load()
+	i, generation, ok := t.find(d, r)
+	return place{t, i, generation}, ok
+}
+
+// put adds a record, or replaces the one of the same digest.
+func (c *cache) put(r *record, now int64) place {
+	s := c.segment(&r.digest)
+	size := r.size()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free := -1
-	for way := range s.slots {
-		old := s.slots[way].Load()
-		if old == nil {
-			if free < 0 {
-				free = way
-			}
-			continue
-		}
-		if old.digest == e.digest {
-			c.held.Add(e.size() - old.size())
-			s.slots[way].Store(e)
-			return
+	t := s.table.Load()
+	if i := t.where(&r.digest); i >= 0 {
+		c.clear(s, t, i)
+	}
+	for s.count >= c.limit || s.count > 0 && s.held+size > c.bytes {
+		c.clear(s, t, s.victim(t, now))
+		s.evicted++
+	}
+	full := s.count*slack >= len(t.slots)*slackOf
+	i := t.room(&r.digest)
+	if full || i < 0 {
+		if bigger := c.grow(s, t); bigger != nil {
+			t = bigger
+			i = t.room(&r.digest)
 		}
 	}
-	over := c.count.Load() >= c.limit || c.held.Load()+e.size() > c.bytes
-	if free < 0 || over {
-		if way := s.victim(now); way >= 0 {
-			c.clear(s, way)
-			c.evicted.Add(1)
-			free = way
-		}
+	if i < 0 { // both sets are full, though the table is not
+		sets, _ := t.places(&r.digest)
+		i = int(sets[r.digest[1]>>8&1]*ways + r.digest[1]>>9%ways)
+		c.clear(s, t, i)
+		s.evicted++
 	}
-	s.slots[free].Store(e)
-	s.setTag(free, tag)
-	s.used.Or(1 << free)
-	c.count.Add(1)
-	c.held.Add(e.size())
+	t.put(i, r)
+	s.count++
+	s.held += size
+	return place{t, uint32(i), t.slots[i].state.Load() >> slotBits}
 }
 
-// victim is the way to give up, -1 in an empty set: an expired token, else the
-// first not used since the hand came by. The set's mu is held.
-func (s *set) victim(now int64) int {
-	some := -1
-	for way := range s.slots {
-		if e := s.slots[way].Load(); e != nil {
-			some = way
-			if e.exp != 0 && e.exp < now {
-				return way
-			}
-		}
-	}
-	for range 2 * ways {
-		way := int(s.hand % ways)
-		s.hand++
-		if s.slots[way].Load() == nil {
+// victim is the slot to give up: the first from the hand on that is past its time
+// or was not used since the hand came by. There is one.
+func (s *segment) victim(t *table, now int64) int {
+	for {
+		i := s.hand % len(t.slots)
+		s.hand = i + 1
+		o := &t.slots[i]
+		if o.empty() {
 			continue
 		}
-		if bit := uint32(1) << way; s.used.Load()&bit != 0 {
-			s.used.And(^bit)
-			continue
+		r := o.record()
+		if r.expired(now) || o.state.Load()&used == 0 {
+			return i
 		}
-		return way
+		o.state.And(^uint32(used))
 	}
-	return some
 }
 
-// drop removes an entry if it is still there.
-func (c *cache) drop(e *entry) {
-	index, _ := e.digest.place()
-	s := &c.sets[index&c.mask]
+// clear empties a slot. The segment's mu is held.
+func (c *cache) clear(s *segment, t *table, i int) {
+	o := &t.slots[i]
+	r := o.record()
+	t.setTag(i, 0)
+	o.seize()
+	if o.n != 0 {
+		c.gone(o)
+		o.n = 0
+	}
+	o.kill()
+	s.count--
+	s.held -= r.size()
+}
+
+// grow moves a segment into a larger table; nil when it is as large as it gets.
+// Readers of the old one go on undisturbed.
+func (c *cache) grow(s *segment, old *table) *table {
+	most := c.limit*slack/slackOf/ways + 1
+	if int(old.sets) >= most {
+		return nil
+	}
+	t := newTable(min(2*int(old.sets), most))
+	s.hand = 0
+	for i := range old.slots {
+		o := &old.slots[i]
+		if o.empty() {
+			continue
+		}
+		// From here on nothing is counted in the old slot.
+		o.seize()
+		o.state.Or(frozen)
+		r := o.record()
+		n := t.room(&r.digest)
+		if n < 0 {
+			if o.n != 0 {
+				c.gone(o)
+				o.n = 0
+			}
+			s.count--
+			s.held -= r.size()
+			s.evicted++
+			continue
+		}
+		to := &t.slots[n]
+		to.n, to.use, to.first, to.last, o.n = o.n, o.use, o.first, o.last, 0
+		if to.n != 0 {
+			t.mark(uint32(n))
+		}
+		t.put(n, &r)
+	}
+	s.table.Store(t)
+	return t
+}
+
+// record copies a slot out. The segment's mu is held.
+func (s *slot) record() record {
+	return record{
+		digest: digest{s.digest[0].Load(), s.digest[1].Load()},
+		about:  s.about.Load(), text: s.text.Load(),
+		lengths: s.lengths.Load(), times: s.times.Load(), seq: s.seq.Load(),
+		table: s.table.Load(), revoked: s.revoked.Load(), cohort: s.cohort.Load(),
+	}
+}
+
+// drop removes a token if it is still where it was found.
+func (c *cache) drop(d *digest) {
+	s := c.segment(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for way := range s.slots {
-		if s.slots[way].Load() == e {
-			c.clear(s, way)
-		}
+	t := s.table.Load()
+	if i := t.where(d); i >= 0 {
+		c.clear(s, t, i)
 	}
 }
 
-// clear empties a way; the set's mu is held.
-func (c *cache) clear(s *set, way int) {
-	old := s.slots[way].Swap(nil)
-	s.setTag(way, 0)
-	c.count.Add(-1)
-	c.held.Add(-old.size())
+// learn writes a memo back.
+func (p *place) learn(revoked, cohort uint64) {
+	if p.table == nil {
+		return
+	}
+	s := &p.table.slots[p.slot]
+	if !s.lock(p.generation) {
+		return // given up meanwhile: the next request finds out anew
+	}
+	s.revoked.Store(revoked)
+	s.cohort.Store(cohort)
+	s.unlock()
 }
 
-func (s *set) setTag(way int, tag uint8) {
-	word, shift := &s.tags[way/8], uint(way%8)*8
-	word.Store(word.Load()&^(0xff<<shift) | uint64(tag)<<shift)
+// found notes under which table a token's key was found good.
+func (p *place) found(number uint32) {
+	s := &p.table.slots[p.slot]
+	if s.lock(p.generation) {
+		s.table.Store(number)
+		s.unlock()
+	}
+}
+
+// stats adds up.
+func (c *cache) stats(into *Stats) {
+	for i := range c.segments {
+		s := &c.segments[i]
+		s.mu.Lock()
+		into.Entries += s.count
+		into.Bytes += s.held
+		into.Evicted += s.evicted
+		s.mu.Unlock()
+		into.Hits += s.hits.Load()
+	}
 }

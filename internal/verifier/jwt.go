@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -12,12 +13,12 @@ import (
 
 // jwt verifies a compact JWS: iss and kid choose among the keys of the epoch
 // (RFC 8725 §3.8), the key pins the algorithm.
-func (v *Verifier) jwt(ctx context.Context, snap *epoch.Snapshot, d digest, now time.Time, out *Verified) mintmark.Code {
-	c, err := jose.Parse(out.value)
+func (v *Verifier) jwt(ctx context.Context, snap *epoch.Snapshot, d digest, value []byte, now time.Time, out *Verified) mintmark.Code {
+	c, err := out.parse.Parse(value)
 	if err != nil {
 		return jose.Code(err)
 	}
-	claims, err := jose.ParseClaims(c.Payload, jose.Names{})
+	claims, err := out.parse.Claims(c.Payload, jose.Names{})
 	if err != nil {
 		return jose.Code(err)
 	}
@@ -56,8 +57,9 @@ func (v *Verifier) own(snap *epoch.Snapshot, d digest, c *jose.Compact, claims *
 	if claims.ID == "" || claims.Mark.Release == "" || claims.Internal {
 		return mintmark.CodeMalformed
 	}
-	t := claims.Token(mintmark.KindAccessJWT, k.ID)
-	t.Claims = claims.Further(jose.Names{})
+	t := &out.Token
+	claims.Fill(t, mintmark.KindAccessJWT, k.ID)
+	t.Claims = out.parse.Further(claims, jose.Names{})
 	v.remember(d, t, byOwnKey, k.Tag(), snap.Table, 0, now, out)
 	return mintmark.CodeNone
 }
@@ -71,7 +73,7 @@ func (v *Verifier) foreign(ctx context.Context, snap *epoch.Snapshot, i *epoch.I
 	if k == nil {
 		// Control may fetch the key; once we have applied what it answers the
 		// caller verifies again.
-		reply, err := v.pull.key(ctx, bus.KeyRequest{V: 1, Issuer: i.Name, KeyID: c.Header.KeyID}, now)
+		reply, err := v.pull.key(ctx, bus.KeyRequest{V: 1, Issuer: i.Name, KeyID: strings.Clone(c.Header.KeyID)}, now)
 		if err != nil {
 			return mintmark.CodeStateUnknown
 		}
@@ -81,11 +83,12 @@ func (v *Verifier) foreign(ctx context.Context, snap *epoch.Snapshot, i *epoch.I
 	if err := k.JOSE.Check(c); err != nil {
 		return jose.Code(err)
 	}
-	claims, err := jose.ParseClaims(c.Payload, i.Names())
+	claims, err := out.parse.Claims(c.Payload, i.Names())
 	if err != nil {
 		return jose.Code(err)
 	}
-	t := claims.Token(mintmark.KindForeign, k.ID)
+	t := &out.Token
+	claims.Fill(t, mintmark.KindForeign, k.ID)
 	identity := claims.ID
 	if identity == "" {
 		identity = "payload\n" + c.Payload // verified, and has one spelling
@@ -96,7 +99,7 @@ func (v *Verifier) foreign(ctx context.Context, snap *epoch.Snapshot, i *epoch.I
 		s, _ := value.Str()
 		return s
 	}, t.IssuedAt)
-	t.Claims = claims.Further(i.Names())
+	t.Claims = out.parse.Further(&claims, i.Names())
 	v.remember(d, t, byIssuer, i.Tag(), snap.Table, 0, now, out)
 	out.First = true
 	return mintmark.CodeNone

@@ -8,8 +8,11 @@ package verifier
 import (
 	"bytes"
 	"context"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
@@ -42,6 +45,8 @@ type Config struct {
 	MaxToken int
 	// Pulls bounds questions in flight; 0 is 256.
 	Pulls int
+	// Counts takes the uses that Verified.Count counts; nil and it counts none.
+	Counts Counts
 }
 
 // Verifier is safe for concurrent use.
@@ -49,10 +54,16 @@ type Verifier struct {
 	hash     hasher
 	cache    *cache
 	profiles profiles
+	tables   tables
 	pull     puller
 	max      int
-	hits     atomic.Uint64
 	misses   atomic.Uint64
+
+	counts Counts
+	uses   *uses
+	clock  atomic.Int64 // Unix milliseconds, about; completes the times of counts
+	jumped atomic.Int64 // where the clock went, if far; else 0
+	paused atomic.Bool
 }
 
 // New returns a verifier; it starts nothing.
@@ -69,10 +80,15 @@ func New(c Config) *Verifier {
 	if c.Pulls <= 0 {
 		c.Pulls = 256
 	}
-	return &Verifier{
-		hash: newHasher(c.Key), cache: newCache(c.Entries, c.Bytes), max: c.MaxToken,
-		pull: newPuller(c.Puller, c.Pulls),
+	v := &Verifier{
+		hash: newHasher(c.Key), max: c.MaxToken, pull: newPuller(c.Puller, c.Pulls),
+		counts: c.Counts, uses: newUses(),
 	}
+	v.cache = newCache(c.Entries, c.Bytes, v.gone)
+	if v.counts != nil {
+		v.counts.Include(v.drain)
+	}
+	return v
 }
 
 // Verified is the result of Verify, meant to be reused: the caller owns the
@@ -80,7 +96,8 @@ func New(c Config) *Verifier {
 // and slices are shared and immutable and may be kept.
 type Verified struct {
 	Token mintmark.Token
-	// Memo is the cached token's; nil when it was not cached.
+	// Memo is the cached token's; nil when it was not cached. It writes back what is
+	// learnt.
 	Memo *admission.Memo
 	// AsOf is for admission.Request.AsOf.
 	AsOf uint64
@@ -88,10 +105,17 @@ type Verified struct {
 	// since the start (or since it was evicted).
 	First bool
 
+	by    *Verifier
+	place place // zero when it was not cached
+	memo  admission.Memo
+
 	room    [16]byte // for the digest
-	value   []byte   // the presented value, until the next
+	parse   jose.Scratch
 	scratch []byte
 }
+
+// Learn implements admission.Learner.
+func (o *Verified) Learn(m *admission.Memo) { o.place.learn(m.Revoked, m.Cohort) }
 
 // Verify looks a presented value up or verifies it. The code is CodeNone exactly
 // when out.Token is a verified token; its expiry and revocation are not judged
@@ -100,32 +124,39 @@ type Verified struct {
 // After a verdict with NeedCatchUp, Verify must be called again with the new
 // snapshot.
 func (v *Verifier) Verify(ctx context.Context, snap *epoch.Snapshot, scheme admission.Scheme, value string, now time.Time, out *Verified) mintmark.Code {
-	out.Token, out.Memo, out.AsOf, out.First = mintmark.Token{}, nil, 0, false
+	out.Memo, out.AsOf, out.First, out.by, out.place = nil, 0, false, v, place{}
 	switch {
 	case scheme == admission.SchemeNone, scheme == admission.SchemeSeveral:
+		out.Token = mintmark.Token{}
 		return mintmark.CodeNone // no token: Decide answers by the scheme
 	case value == "" || len(value) > v.max:
+		out.Token = mintmark.Token{}
 		return mintmark.CodeMalformed
 	}
-	out.value = append(out.value[:0], value...)
-	d := v.hash.sum(out.room[:], out.value)
-	if e := v.cache.get(&d); e != nil {
-		switch v.current(e, snap.Table, now.Unix()) {
+	presented := unsafe.Slice(unsafe.StringData(value), len(value)) // only read
+	d := v.hash.sum(out.room[:], presented)
+	var r record
+	if p, ok := v.cache.get(&d, &r); ok {
+		switch v.current(&r, &p, snap.Table, now.Unix()) {
 		case fresh:
-			if scheme == admission.SchemeAPIKey && e.profile.token.Kind != mintmark.KindAPIKey {
+			if scheme == admission.SchemeAPIKey && r.about.token.Kind != mintmark.KindAPIKey {
+				out.Token = mintmark.Token{}
 				return mintmark.CodeMalformed // as it was before it was cached
 			}
-			e.fill(out)
-			v.hits.Add(1)
+			out.place = p
+			r.fill(out)
+			v.cache.segment(&d).hits.Add(1)
 			return mintmark.CodeNone
 		case unknown:
+			out.Token = mintmark.Token{}
 			return mintmark.CodeStateUnknown
 		}
-		v.cache.drop(e)
+		v.cache.drop(&d)
 	}
+	out.Token = mintmark.Token{}
 	v.misses.Add(1)
-	if scheme != admission.SchemeAPIKey && looksLikeJWT(out.value) {
-		return v.jwt(ctx, snap, d, now, out)
+	if scheme != admission.SchemeAPIKey && looksLikeJWT(presented) {
+		return v.jwt(ctx, snap, d, presented, now, out)
 	}
 	return v.ask(ctx, snap, scheme, d, value, now, out)
 }
@@ -142,45 +173,89 @@ const (
 // current says whether a cached verification still holds: the key is still in the
 // epoch, the foreign issuer is what it was and its keys are still believed. A
 // look costs one comparison unless the epoch changed.
-func (v *Verifier) current(e *entry, t *epoch.Table, now int64) validity {
-	p := e.profile
-	if e.extra != nil && e.extra.until != 0 && now >= e.extra.until {
+func (v *Verifier) current(r *record, at *place, t *epoch.Table, now int64) validity {
+	a := r.about
+	if a.until != 0 && now >= a.until {
 		return stale
 	}
-	if p.origin != byIssuer && e.table.Load() == t.Tag() {
+	number := v.tables.of(t.Tag(), v.uses)
+	if a.origin != byIssuer && r.table == number {
 		return fresh
 	}
-	switch p.origin {
+	switch a.origin {
 	case byOwnKey:
-		k := t.OwnKey(p.token.Mark.Key)
-		if k == nil || k.Tag() != p.key || !k.Allows("access") {
+		k := t.OwnKey(a.token.Mark.Key)
+		if k == nil || k.Tag() != a.key || !k.Allows("access") {
 			return stale
 		}
 	case byIssuer:
-		i := t.Issuer(p.token.Issuer)
-		if i == nil || i.Tag() != p.key {
+		i := t.Issuer(a.token.Issuer)
+		if i == nil || i.Tag() != a.key {
 			return stale
 		}
 		if !i.Believed(now) {
 			return unknown
 		}
 	}
-	e.table.Store(t.Tag())
+	if r.table != number {
+		at.found(number)
+	}
 	return fresh
 }
 
-// remember caches a verified token and fills out from the entry.
+// tables numbers the epochs' tables by tag, so that a cached token need only keep
+// 32 bits. A number is never given twice.
+type tables struct {
+	present atomic.Pointer[numbered]
+
+	mu     sync.Mutex
+	last   uint32            // guarded by mu
+	number map[uint64]uint32 // by tag; guarded by mu
+}
+
+type numbered struct {
+	tag    uint64
+	number uint32
+}
+
+// of returns the table's number. While an epoch takes over, requests of two
+// tables come mixed; otherwise it costs one comparison.
+func (ts *tables) of(tag uint64, u *uses) uint32 {
+	if p := ts.present.Load(); p != nil && p.tag == tag {
+		return p.number
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	n := ts.number[tag]
+	if n == 0 {
+		if ts.number == nil || len(ts.number) >= 256 {
+			ts.number = map[uint64]uint32{}
+		}
+		if ts.last == math.MaxUint32 {
+			panic("verifier: four thousand million epochs") // after 136 years of one a second
+		}
+		ts.last++
+		n = ts.last
+		ts.number[tag] = n
+		u.forget()
+	}
+	ts.present.Store(&numbered{tag, n})
+	return n
+}
+
+// remember caches a verified token and fills out from what is cached. The strings
+// of t may be views of scratch.
 func (v *Verifier) remember(d digest, t *mintmark.Token, o origin, key uint64, table *epoch.Table, until int64, now time.Time, out *Verified) {
-	out.Token = *t
 	var p *profile
 	p, out.scratch = v.profiles.of(out.scratch, t, o, key)
-	e := newEntry(d, t, p, until)
-	if e == nil {
+	r, ok := pack(d, t, p, until)
+	if !ok {
+		out.Token = copied(t)
 		return
 	}
-	e.table.Store(table.Tag())
-	v.cache.put(e, now.Unix())
-	e.fill(out)
+	r.table = v.tables.of(table.Tag(), v.uses)
+	out.by, out.place = v, v.cache.put(&r, now.Unix())
+	r.fill(out)
 }
 
 // looksLikeJWT reports whether a value has the dots of a compact JWS; opaque
@@ -196,8 +271,7 @@ type Stats struct {
 
 // Stats returns the counts.
 func (v *Verifier) Stats() Stats {
-	return Stats{
-		Hits: v.hits.Load(), Misses: v.misses.Load(), Evicted: v.cache.evicted.Load(), Pulls: v.pull.asked.Load(),
-		Entries: int(v.cache.count.Load()), Bytes: v.cache.held.Load(),
-	}
+	s := Stats{Misses: v.misses.Load(), Pulls: v.pull.asked.Load()}
+	v.cache.stats(&s)
+	return s
 }

@@ -113,8 +113,8 @@ func TestOwnJWT(t *testing.T) {
 		if text, _ := json.Marshal(got.Token); string(text) != want {
 			t.Errorf("token\n%s\nwant\n%s", text, want)
 		}
-		if got.Memo == nil || got.Memo != first.Memo {
-			t.Error("the memo is not the cached token's")
+		if got.Memo == nil || got.place != first.place {
+			t.Error("not the cached token")
 		}
 	}
 	if st := v.Stats(); st.Hits != 1 || st.Misses != 1 || st.Entries != 1 {
@@ -403,8 +403,7 @@ func tokenID(i int) mintmark.TokenID {
 
 // put caches a token as if it had been verified.
 func put(v *Verifier, s *epoch.Snapshot, out *Verified, value string, i int) {
-	out.value = append(out.value[:0], value...)
-	d := v.hash.sum(out.room[:], out.value)
+	d := v.hash.sum(out.room[:], []byte(value))
 	t := &mintmark.Token{
 		ID: tokenID(i), Kind: mintmark.KindAccessJWT, Issuer: as, Subject: fmt.Sprint("user-", i), Client: "app",
 		Grant: mintmark.GrantID(fmt.Sprintf("grt_%026d", i)), Family: mintmark.FamilyID(fmt.Sprintf("fam_%026d", i)),

@@ -1,0 +1,98 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mintmark/mintmark"
+)
+
+// profile is what the tokens of one client and kind have in common.
+type profile struct {
+	token  mintmark.Token
+	origin origin
+	key    uint64 // tag of the key (own) or issuer (foreign)
+	plain  about  // of tokens that have nothing besides
+}
+
+// origin says how a token was verified, hence what it depends on.
+type origin uint8
+
+const (
+	byOwnKey  origin = iota // JWT of ours
+	byIssuer                // JWT of a foreign issuer
+	byControl               // asked at control
+)
+
+// maxProfiles bounds the profiles that are shared; past it sharing starts anew.
+const maxProfiles = 65_536
+
+// profiles interns what tokens have in common.
+type profiles struct {
+	mu   sync.Mutex
+	seen map[string]*profile // guarded by mu
+}
+
+// of returns the profile of a token. room is scratch, returned grown.
+func (ps *profiles) of(room []byte, t *mintmark.Token, o origin, key uint64) (*profile, []byte) {
+	b := room[:0]
+	for _, n := range [...]uint64{uint64(t.Kind), uint64(o), key, t.Mark.Policy, t.Mark.Epoch, uint64(len(t.Scopes))} {
+		b = binary.LittleEndian.AppendUint64(b, n)
+	}
+	for _, s := range [...]string{t.Issuer, string(t.Client), t.ACR, string(t.Mark.Release), t.Mark.Key} {
+		b = appendField(b, s)
+	}
+	for _, s := range t.Scopes {
+		b = appendField(b, s)
+	}
+	for _, s := range t.Audience {
+		b = appendField(b, s)
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.seen[string(b)]; p != nil {
+		return p, b
+	}
+	if ps.seen == nil || len(ps.seen) >= maxProfiles {
+		ps.seen = map[string]*profile{}
+	}
+	p := &profile{origin: o, key: key, token: mintmark.Token{
+		Kind: t.Kind, Issuer: strings.Clone(t.Issuer), Client: mintmark.ClientID(strings.Clone(string(t.Client))),
+		Scopes: clone(t.Scopes), Audience: clone(t.Audience), ACR: strings.Clone(t.ACR), Mark: t.Mark,
+	}}
+	p.token.Mark.Seq = 0
+	p.plain.profile = p
+	p.token.Mark.Release = mintmark.ReleaseID(strings.Clone(string(t.Mark.Release)))
+	p.token.Mark.Key = strings.Clone(t.Mark.Key)
+	ps.seen[string(b)] = p
+	return p, b
+}
+
+// clone copies, so that no cached string holds a whole payload in memory.
+func clone(values []string) []string {
+	out := slices.Clone(values)
+	for i := range out {
+		out[i] = strings.Clone(out[i])
+	}
+	return out
+}
+
+func appendField(b []byte, s string) []byte {
+	return append(binary.LittleEndian.AppendUint64(b, uint64(len(s))), s...)
+}
+
+// copied is a token that shares no memory with t.
+func copied(t *mintmark.Token) mintmark.Token {
+	c := *t
+	for _, s := range [...]*string{
+		(*string)(&c.ID), &c.Issuer, &c.Subject, (*string)(&c.Client), (*string)(&c.Grant), (*string)(&c.Family),
+		(*string)(&c.Mark.Release), &c.Mark.Key, &c.Binding.JKT, &c.Binding.X5T, &c.ACR, &c.Actor,
+	} {
+		*s = strings.Clone(*s)
+	}
+	c.Scopes, c.Audience, c.Claims = clone(c.Scopes), clone(c.Audience), bytes.Clone(c.Claims)
+	return c
+}

@@ -1,0 +1,110 @@
+package verifier
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+const (
+	ways = 16 // slots in a set
+	// A full table has slack/slackOf slots per token.
+	slack, slackOf = 5, 4
+)
+
+// table is a flat table of slots in sets. A token is in one of two sets, so that
+// with four slots in five taken hardly a set is full. Tags tell which slot of a
+// set to look at; they are few enough to stay in the processor's caches.
+type table struct {
+	sets  uint64
+	tags  []atomic.Uint64 // two words per set, a byte per slot; 0 is empty
+	dirty []atomic.Uint64 // a bit per slot whose count is not 0
+	slots []slot
+}
+
+func newTable(sets int) *table {
+	t := &table{
+		sets: uint64(sets), tags: make([]atomic.Uint64, 2*sets),
+		dirty: make([]atomic.Uint64, (ways*sets+63)/64), slots: make([]slot, ways*sets),
+	}
+	for i := range t.slots {
+		t.slots[i].state.Store(dead)
+	}
+	return t
+}
+
+// places returns the two sets of a digest and its tag.
+func (t *table) places(d *digest) (sets [2]uint64, tag uint8) {
+	sets[0], _ = bits.Mul64(d[0], t.sets)
+	sets[1], _ = bits.Mul64(d[1], t.sets)
+	return sets, max(uint8(d[1]), 1)
+}
+
+const ones, highs = 0x0101010101010101, 0x8080808080808080
+
+// find copies out the record of a digest.
+func (t *table) find(d *digest, r *record) (i uint32, generation uint32, ok bool) {
+	sets, tag := t.places(d)
+	pattern := ones * uint64(tag)
+	for _, set := range sets {
+		for half := range uint64(2) {
+			x := t.tags[2*set+half].Load() ^ pattern
+			// A zero byte of x is a match; there may be false ones above it.
+			for m := (x - ones) &^ x & highs; m != 0; m &= m - 1 {
+				i := set*ways + half*8 + uint64(bits.TrailingZeros64(m)/8)
+				if g, ok := t.slots[i].read(d, r); ok {
+					return uint32(i), g, true
+				}
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// where returns the slot of a digest, or -1. The segment's mu is held, here and
+// below.
+func (t *table) where(d *digest) int {
+	sets, _ := t.places(d)
+	for _, set := range sets {
+		for i := int(set) * ways; i < int(set+1)*ways; i++ {
+			if t.slots[i].is(d) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// room returns an empty slot in the emptier set of a digest, or -1.
+func (t *table) room(d *digest) int {
+	sets, _ := t.places(d)
+	best, most := -1, 0
+	for _, set := range sets {
+		free, some := 0, -1
+		for half := range uint64(2) {
+			w := t.tags[2*set+half].Load()
+			for way := range 8 {
+				if w>>(8*way)&0xff == 0 {
+					free, some = free+1, int(set*ways+half*8)+way
+				}
+			}
+		}
+		if free > most {
+			best, most = some, free
+		}
+	}
+	return best
+}
+
+func (t *table) setTag(i int, tag uint8) {
+	word, shift := &t.tags[i/8], uint(i%8)*8
+	word.Store(word.Load()&^(0xff<<shift) | uint64(tag)<<shift)
+}
+
+// put writes a record into an empty slot.
+func (t *table) put(i int, r *record) {
+	_, tag := t.places(&r.digest)
+	t.slots[i].write(r)
+	t.setTag(i, tag) // only now can it be found
+}
+
+func (t *table) mark(i uint32) { t.dirty[i/64].Or(1 << (i % 64)) }
