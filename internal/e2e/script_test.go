@@ -30,6 +30,7 @@ import (
 //	ask STATUS CODE TOKEN call the gateway; CODE is the refusal's, - for none
 //	sql FILE STATEMENT    change a database behind the program's back
 //	scribble FILE TEXT    overwrite a file's beginning
+//	documented            the metrics just printed are in docs/observability.md
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -39,6 +40,11 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			docs, err := filepath.Abs(filepath.Join("..", "..", "docs", "observability.md"))
+			if err != nil {
+				return err
+			}
+			e.Setenv("DOCS", docs)
 			e.Setenv("HOME", filepath.Join(e.WorkDir, ".home"))
 			ports := freePorts(t, 5)
 			var config strings.Builder
@@ -51,7 +57,7 @@ func TestScripts(t *testing.T) {
 				os.WriteFile(filepath.Join(e.WorkDir, "mintmark.yaml"), []byte(config.String()), 0o600))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mm": scriptRun, "serve": scriptServe, "halt": scriptHalt, "get": scriptGet, "ask": scriptAsk, "sql": scriptSQL, "scribble": scriptScribble,
+			"documented": scriptDocumented, "mm": scriptRun, "serve": scriptServe, "halt": scriptHalt, "get": scriptGet, "ask": scriptAsk, "sql": scriptSQL, "scribble": scriptScribble,
 		},
 	})
 }
@@ -159,4 +165,25 @@ func scriptScribble(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	_, err = f.WriteAt([]byte(args[1]), 0)
 	ts.Check(errors.Join(err, f.Close()))
+}
+
+func scriptDocumented(ts *testscript.TestScript, _ bool, _ []string) {
+	page := ts.Getenv("DOCS")
+	known, err := os.ReadFile(page)
+	ts.Check(err)
+	n := 0
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		name, ok := strings.CutPrefix(line, "# HELP mintmark_")
+		if !ok {
+			continue
+		}
+		n++
+		name, _, _ = strings.Cut(name, " ")
+		if !strings.Contains(string(known), "`mintmark_"+name+"`") && !strings.Contains(string(known), "`mintmark_"+name+"{") {
+			ts.Fatalf("%s does not name mintmark_%s", page, name)
+		}
+	}
+	if n < 30 {
+		ts.Fatalf("only %d metrics were printed", n)
+	}
 }

@@ -31,12 +31,12 @@ type Control struct {
 	outcome *prometheus.CounterVec
 	reach   prometheus.Histogram
 
-	mu      sync.Mutex
-	pending map[mintmark.ReceiptID]struct{} // guarded by mu; counted, not completed
+	mu   sync.Mutex
+	seen map[mintmark.ReceiptID]bool // guarded by mu; true once completed
 }
 
-// maxPending bounds the receipts remembered as counted.
-const maxPending = 10_000
+// maxSeen bounds the receipts remembered as counted.
+const maxSeen = 10_000
 
 // NewControl registers control's metrics. read is called once per scrape.
 func NewControl(r prometheus.Registerer, read func() ControlState) *Control {
@@ -52,30 +52,27 @@ func NewControl(r prometheus.Registerer, read func() ControlState) *Control {
 		revoked: counter(r, "mintmark_control_revoked_tokens_total", "Live tokens covered by revocations and suspensions at their commit.", "action", "release", "client", "issuer"),
 		outcome: counter(r, "mintmark_control_receipts_total", "Receipts completed, by kind and outcome.", "kind", "outcome"),
 		reach:   histogram(r, "mintmark_control_reach_seconds", "Time from commit until every gateway applied it or was fenced."),
-		pending: map[mintmark.ReceiptID]struct{}{},
+		seen:    map[mintmark.ReceiptID]bool{},
 	}
 }
 
 // Receipt counts a receipt that was written: the tokens that its revocations
-// cover the first time, its outcome once it is not pending any more.
+// cover when it is written pending, at its commit; its outcome when it is first
+// written complete, however often it is written then.
 func (c *Control) Receipt(r *mintmark.Receipt) {
+	pending := r.Outcome == mintmark.OutcomePending
 	c.mu.Lock()
-	_, counted := c.pending[r.ID]
-	switch {
-	case r.Outcome != mintmark.OutcomePending:
-		delete(c.pending, r.ID)
-	case len(c.pending) < maxPending:
-		c.pending[r.ID] = struct{}{}
+	completed, known := c.seen[r.ID]
+	if len(c.seen) >= maxSeen {
+		clear(c.seen)
 	}
+	c.seen[r.ID] = completed || !pending
 	c.mu.Unlock()
-	if r.Outcome != mintmark.OutcomePending {
+	if !pending && !completed {
 		c.outcome.WithLabelValues(r.Kind, string(r.Outcome)).Inc()
 		c.reach.Observe(r.Elapsed.Seconds())
 	}
-	// One that was pending before this process began was counted by the process
-	// before; it is not told apart from one completed at once, which are not
-	// written pending.
-	if counted || len(r.Revocations) == 0 || r.Outcome != mintmark.OutcomePending {
+	if !pending || known || len(r.Revocations) == 0 {
 		return
 	}
 	first := r.Revocations[0]
