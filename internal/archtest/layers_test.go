@@ -46,8 +46,10 @@ var layers = map[string]int{
 	"internal/web":        state,
 	"internal/config":     state,
 	"internal/boottime":   state,
+	"internal/limit":      state,
 
 	"internal/authority":  roles,
+	"internal/login":      roles,
 	"internal/federation": roles,
 	"internal/verifier":   roles,
 	"internal/usage":      roles,
@@ -89,6 +91,7 @@ var sameLayer = map[string][]string{
 	"internal/projection": {"internal/ledger", "internal/bus"},
 	"internal/gateway":    {"internal/upstream", "internal/verifier", "internal/usage", "internal/follower"},
 	"internal/control":    {"internal/fleet"},
+	"internal/authority":  {"internal/login"},
 }
 
 // impure are the imports that pure layers (formats and decisions) do without:

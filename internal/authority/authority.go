@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/limit"
 	"github.com/mintmark/mintmark/internal/login"
 )
 
@@ -97,9 +98,9 @@ type Authority struct {
 
 	keys      keySet
 	refresh   singleflight.Group
-	failures  *limiter // by address, and by client or user name
-	starts    *limiter // what strangers make us write, by address
-	polls     *limiter // device codes
+	failures  *limit.Buckets // by address, and by client or user name
+	starts    *limit.Buckets // what strangers make us write, by address
+	polls     *limit.Buckets // device codes
 	providers *login.Providers
 	keyMu     sync.Mutex // one change of signing keys at a time
 	rndMu     sync.Mutex // guards d.Random
@@ -156,8 +157,8 @@ func New(cfg Config, d Deps) (*Authority, error) {
 	}
 	return &Authority{
 		cfg: cfg, d: d, origin: u.Scheme + "://" + u.Host, macKey: d.Keyring.Derive("authority-mac-v1"), secure: u.Scheme == "https", path: strings.TrimSuffix(u.Path, "/"),
-		failures: newLimiter(10, 30*time.Second), polls: newLimiter(1, 5*time.Second),
-		starts: newLimiter(600, 50*time.Millisecond), providers: login.NewProviders(d.Egress, d.Now),
+		failures: limit.NewBuckets(10, 30*time.Second), polls: limit.NewBuckets(1, 5*time.Second),
+		starts: limit.NewBuckets(600, 50*time.Millisecond), providers: login.NewProviders(d.Egress, d.Now),
 	}, nil
 }
 

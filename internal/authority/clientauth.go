@@ -3,12 +3,9 @@ package authority
 import (
 	"crypto/subtle"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -51,12 +48,12 @@ func (a *Authority) authenticate(r *http.Request, f form) (authenticated, error)
 	}
 	now := a.d.Now()
 	key := "client\x00" + string(who.id) + "\x00" + address(r)
-	if a.failures.spent(key, now) {
+	if a.failures.Spent(key, now) {
 		return authenticated{}, refuseWith(http.StatusTooManyRequests, "invalid_client", "too many failed attempts; wait a little")
 	}
 	out, err := a.prove(r, who)
 	if errors.Is(err, errClient) {
-		a.failures.take(key, now)
+		a.failures.Take(key, now)
 	}
 	return out, err
 }
@@ -69,8 +66,12 @@ func (a *Authority) claim(r *http.Request, f form) (claimed, error) {
 		if len(auth) > 1 {
 			return who, refuse("invalid_request", "more than one Authorization header")
 		}
-		id, secret, ok := basic(auth[0])
-		if !ok {
+		scheme, token, err := oauth.ParseAuthorization(auth)
+		if err != nil || scheme != oauth.Basic {
+			return who, errClient
+		}
+		id, secret, err := oauth.ParseBasic(token)
+		if err != nil {
 			return who, errClient
 		}
 		if who.id != "" && who.id != mintmark.ClientID(id) {
@@ -101,30 +102,6 @@ func (a *Authority) claim(r *http.Request, f form) (claimed, error) {
 		return who, errClient
 	}
 	return who, nil
-}
-
-// basic reads RFC 7617 credentials whose halves are form-encoded (RFC 6749
-// §2.3.1).
-func basic(header string) (id, secret string, ok bool) {
-	scheme, rest, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "basic") {
-		return "", "", false
-	}
-	b, err := base64.StdEncoding.DecodeString(rest)
-	if err != nil {
-		return "", "", false
-	}
-	u, p, found := strings.Cut(string(b), ":")
-	if !found {
-		return "", "", false
-	}
-	if u, err = url.QueryUnescape(u); err != nil {
-		return "", "", false
-	}
-	if p, err = url.QueryUnescape(p); err != nil {
-		return "", "", false
-	}
-	return u, p, u != ""
 }
 
 func (a *Authority) prove(r *http.Request, who claimed) (authenticated, error) {

@@ -141,7 +141,7 @@ func (a *Authority) serveUserCode(w http.ResponseWriter, r *http.Request) {
 	}
 	now := a.d.Now()
 	place := "device\x00" + address(r)
-	if a.failures.spent(place, now) {
+	if a.failures.Spent(place, now) {
 		w.Header().Set("Retry-After", "30")
 		a.page(w, http.StatusTooManyRequests, login.Device{Problem: "Too many attempts. Wait half a minute, then try again."})
 		return
@@ -162,7 +162,7 @@ func (a *Authority) serveUserCode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil || d.State != devicePending || now.Unix() >= d.Expires {
-		a.failures.take(place, now)
+		a.failures.Take(place, now)
 		a.page(w, http.StatusNotFound, login.Device{Code: f.get("user_code"), Problem: "That code is unknown or over. Check it, or start again on the device."})
 		return
 	}
@@ -233,7 +233,7 @@ func (a *Authority) grantDevice(ctx context.Context, req *tokenRequest) (*tokenA
 		case deviceDenied:
 			return ledger.Batch{}, refuse("access_denied", "the user said no")
 		case devicePending:
-			if !a.polls.take(id, a.d.Now()) {
+			if !a.polls.Take(id, a.d.Now()) {
 				return ledger.Batch{}, refuse("slow_down", "ask less often")
 			}
 			return ledger.Batch{}, refuse("authorization_pending", "the user has not answered yet")

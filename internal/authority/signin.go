@@ -48,23 +48,23 @@ func (a *Authority) servePassword(w http.ResponseWriter, r *http.Request) {
 	byName, byPlace := "user\x00"+name, "place\x00"+address(r)
 	// A guess is counted before it is looked at, and given back when it was none: of
 	// any number at once no more are looked at than one after the other.
-	if a.failures.spent(byPlace, now) || !a.failures.take(byName, now) {
+	if a.failures.Spent(byPlace, now) || !a.failures.Take(byName, now) {
 		w.Header().Set("Retry-After", "30")
 		a.showSignIn(w, http.StatusTooManyRequests, tx, c, name, "Too many attempts. Wait half a minute, then try again.")
 		return
 	}
 	u, err := a.checkPassword(r.Context(), name, password)
 	if err != nil {
-		a.failures.give(byName, now)
+		a.failures.Give(byName, now)
 		a.pageError(w, r, err)
 		return
 	}
 	if u == nil {
-		a.failures.take(byPlace, now)
+		a.failures.Take(byPlace, now)
 		a.showSignIn(w, http.StatusUnauthorized, tx, c, name, "That name and password don’t match.")
 		return
 	}
-	a.failures.give(byName, now)
+	a.failures.Give(byName, now)
 	if err := a.signedIn(w, r, tx, u.Sub(), "password"); err != nil {
 		a.pageError(w, r, err)
 	}

@@ -192,7 +192,7 @@ func Identity(h http.Header, d *gateway.Decision) {
 	if t == nil {
 		return
 	}
-	set := func(name, value string) { h.Set(name, gateway.SafeValue(value)) }
+	set := func(name, value string) { h.Set(name, web.SafeValue(value)) }
 	set("Mintmark-Token-Id", string(t.ID))
 	set("Mintmark-Token-Subject", t.Subject)
 	set("Mintmark-Token-Client", string(t.Client))

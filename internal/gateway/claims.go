@@ -6,6 +6,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 // claims are a token's claims as the serving release reads them.
@@ -71,9 +72,9 @@ func (c claims) header(name string) string {
 	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		return SafeValue(s)
+		return web.SafeValue(s)
 	}
-	return SafeValue(string(raw))
+	return web.SafeValue(string(raw))
 }
 
 // encoded returns all claims as base64url JSON.

@@ -11,6 +11,7 @@ import (
 	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/upstream"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 // maxMoves is how often a request may start over because the epoch changed before
@@ -245,14 +246,14 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 		}
 		return true
 	}
-	x.add(HeaderTokenID, SafeValue(string(t.ID)))
-	x.add(HeaderSubject, SafeValue(t.Subject))
-	x.add(HeaderClient, SafeValue(string(t.Client)))
-	x.add(HeaderScopes, SafeValue(joinScopes(t.Scopes)))
+	x.add(HeaderTokenID, web.SafeValue(string(t.ID)))
+	x.add(HeaderSubject, web.SafeValue(t.Subject))
+	x.add(HeaderClient, web.SafeValue(string(t.Client)))
+	x.add(HeaderScopes, web.SafeValue(joinScopes(t.Scopes)))
 	x.add(HeaderRelease, string(t.Mark.Release))
 	x.add(HeaderExpires, expires(t.Expires))
 	if t.Actor != "" {
-		x.add(HeaderActor, SafeValue(t.Actor))
+		x.add(HeaderActor, web.SafeValue(t.Actor))
 	}
 	return x.reshape(ctx, rv)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/upstream"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
@@ -95,7 +96,7 @@ func (x *exchange) hints() {
 	if d.Token == nil {
 		return
 	}
-	h[HeaderTokenID] = []string{SafeValue(string(d.Token.ID))}
+	h[HeaderTokenID] = []string{web.SafeValue(string(d.Token.ID))}
 	if d.Verdict.RenewAfter >= 0 {
 		h[HeaderRenewAfter] = []string{strconv.FormatInt(d.Verdict.RenewAfter, 10)}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 // FuzzFraming checks that what framing passes is read by net/http alike: it must
@@ -121,7 +122,7 @@ func FuzzSafeValue(f *testing.F) {
 	f.Add("a\r\nX: y")
 	f.Add(" 100% \x00é")
 	f.Fuzz(func(t *testing.T, s string) {
-		out := SafeValue(s)
+		out := web.SafeValue(s)
 		for i := range len(out) {
 			if out[i] < ' ' || out[i] > '~' {
 				t.Fatalf("%q → %q", s, out)

@@ -1,4 +1,4 @@
-package authority
+package limit
 
 import (
 	"crypto/sha256"
@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// limitKeys bounds a limiter's memory.
-const limitKeys = 20_000
+// maxBuckets bounds their memory.
+const maxBuckets = 20_000
 
-// limiter counts events per key in token buckets: burst of them at once, one more
-// each interval. It bounds guessing and polling, not load.
-type limiter struct {
+// Buckets counts events per key in token buckets: burst of them at once, one more
+// each interval. It bounds guessing and polling, not
+// load. Safe for concurrent use.
+type Buckets struct {
 	burst float64
 	every time.Duration
 
@@ -26,8 +27,9 @@ type bucket struct {
 	at   time.Time
 }
 
-func newLimiter(burst int, every time.Duration) *limiter {
-	return &limiter{burst: float64(burst), every: every, keys: map[[16]byte]bucket{}}
+// NewBuckets returns buckets that are all full.
+func NewBuckets(burst int, every time.Duration) *Buckets {
+	return &Buckets{burst: float64(burst), every: every, keys: map[[16]byte]bucket{}}
 }
 
 func hashed(key string) [16]byte {
@@ -35,15 +37,15 @@ func hashed(key string) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// spent reports whether the key has none left at now.
-func (l *limiter) spent(key string, now time.Time) bool {
+// Spent reports whether the key has none left at now.
+func (l *Buckets) Spent(key string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.level(hashed(key), now) < 1
 }
 
-// take uses one; false when there was none.
-func (l *limiter) take(key string, now time.Time) bool {
+// Take uses one; false when there was none.
+func (l *Buckets) Take(key string, now time.Time) bool {
 	k := hashed(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,15 +54,15 @@ func (l *limiter) take(key string, now time.Time) bool {
 	if ok {
 		left--
 	}
-	if _, known := l.keys[k]; !known && len(l.keys) >= limitKeys {
+	if _, known := l.keys[k]; !known && len(l.keys) >= maxBuckets {
 		l.drop(now)
 	}
 	l.keys[k] = bucket{left, now}
 	return ok
 }
 
-// give puts one back that turned out not to count.
-func (l *limiter) give(key string, now time.Time) {
+// Give puts one back that turned out not to count.
+func (l *Buckets) Give(key string, now time.Time) {
 	k := hashed(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +72,7 @@ func (l *limiter) give(key string, now time.Time) {
 }
 
 // level is called with mu held.
-func (l *limiter) level(key [16]byte, now time.Time) float64 {
+func (l *Buckets) level(key [16]byte, now time.Time) float64 {
 	b, ok := l.keys[key]
 	if !ok {
 		return l.burst
@@ -81,7 +83,7 @@ func (l *limiter) level(key [16]byte, now time.Time) float64 {
 // drop forgets, of a few keys, those that are full again, and else the fullest: a
 // flood of new keys pushes out its own kind, and not the one that it is to hide.
 // Called with mu held.
-func (l *limiter) drop(now time.Time) {
+func (l *Buckets) drop(now time.Time) {
 	probed, freed := 0, false
 	var fullest [16]byte
 	most := -1.0
