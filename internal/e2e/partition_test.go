@@ -89,7 +89,7 @@ func judge(t *testing.T, what string, answers []answer, taken time.Time) (last t
 func TestRB11CutOffGateway(t *testing.T) {
 	for _, how := range []string{"cut", "frozen"} {
 		t.Run(how, func(t *testing.T) {
-			r := newRig(t, rigConfig{gateways: 2})
+			r := newRig(t, rigConfig{gateways: 2, lease: time.Second})
 			a, b := r.gates[0], r.gates[1]
 			bad, good := r.machine("machine", ordersAudience, "orders.read"), r.machine("other", ordersAudience, "orders.read")
 			badShop, goodShop := r.machine("machine", shopAudience, "shop.read"), r.machine("other", shopAudience, "shop.read")
@@ -139,20 +139,21 @@ func TestRB11CutOffGateway(t *testing.T) {
 				budget := bound(r.lease)
 				if name == "revoked, finite" || name == "harmless, finite" {
 					budget = 4 * time.Second
-					if last.Before(cut.Add(budget * 7 / 10)) {
+					if last.Before(cut.Add(budget / 2)) {
 						t.Errorf("%s: given up after %s of a budget of %s", name, last.Sub(cut), budget)
 					}
 				}
 				if over := last.Sub(cut); over > budget {
 					t.Errorf("%s: admitted for %s after the cut, the budget is %s", name, over, budget)
 				}
-				final := each[a.id][len(each[a.id])-1]
-				wanted, code := http.StatusUnauthorized, mintmark.CodeRevoked
-				if name[:3] != "rev" {
-					wanted, code = http.StatusOK, mintmark.CodeNone
+				code := mintmark.CodeRevoked
+				if !strings.HasPrefix(name, "revoked") {
+					code = mintmark.CodeNone
 				}
-				if final.status != wanted || final.code != string(code) {
-					t.Errorf("%s at the gateway that is reached: %s", name, final)
+				for _, x := range each[a.id] {
+					if x.began.After(returned) && x.status != http.StatusServiceUnavailable && x.code != string(code) {
+						t.Errorf("%s at the gateway that is reached: %s", name, x)
+					}
 				}
 			}
 			b.wire.Heal()
@@ -171,7 +172,7 @@ func TestRB11CutOffGateway(t *testing.T) {
 // to the bad release, whatever the budgets of other services are, and its tokens
 // are kept: nobody is logged out.
 func TestRollbackOfACutOffGateway(t *testing.T) {
-	r := newRig(t, rigConfig{gateways: 3})
+	r := newRig(t, rigConfig{gateways: 3, lease: time.Second})
 	b := r.gates[1]
 	c := r.machine("machine", ordersAudience, "orders.read")
 	ro, err := r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Wait: true, Timeout: "20s"})
@@ -227,7 +228,7 @@ func TestRollbackOfACutOffGateway(t *testing.T) {
 // either direction: whatever the receipt says of a gateway is true from then on.
 func TestG1NetworkFailsMeanwhile(t *testing.T) {
 	// All strict, so that a round is over in a lease.
-	r := newRig(t, rigConfig{gateways: 2, resources: strings.Replace(plain, "staleness: 4s", "staleness: strict", 1)})
+	r := newRig(t, rigConfig{gateways: 2, lease: time.Second, resources: strings.Replace(plain, "staleness: 4s", "staleness: strict", 1)})
 	a, b := r.gates[0], r.gates[1]
 	rounds := 8
 	if soak {
@@ -309,7 +310,7 @@ func TestG1NetworkFailsMeanwhile(t *testing.T) {
 // A static route is listed and excepted, with an exit code of its own; a caller
 // that can't wait is told pending, and the receipt completes by itself.
 func TestStaticAndPending(t *testing.T) {
-	r := newRig(t, rigConfig{gateways: 2})
+	r := newRig(t, rigConfig{gateways: 2, lease: time.Second})
 	b := r.gates[1]
 	c := r.machine("machine", ordersAudience, "orders.read")
 	for _, g := range r.gates {

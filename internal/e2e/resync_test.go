@@ -19,7 +19,7 @@ import (
 // RB08: however often and wherever the sync of a new gateway is cut, it comes to
 // the whole state, refuses no valid token on the way, and admits nothing revoked.
 func TestRB08InterruptedSync(t *testing.T) {
-	r := newRig(t, rigConfig{gateways: 1})
+	r := newRig(t, rigConfig{gateways: 1, lease: time.Second})
 	g := r.gates[0]
 	valid := map[string]*credential{}
 	for path, audience := range map[string]string{"/orders/1": ordersAudience, "/shop/1": shopAudience, "/vault/1": opaqueAudience} {
@@ -125,7 +125,7 @@ func (r *rig) resync(g *gate, budget func() int64) int64 {
 // at all revokes nothing: gateways keep what they know, answer 503 for the rest,
 // and go on when the true one is back.
 func TestRB09ControlComesBackEmptyOrOld(t *testing.T) {
-	r := newRig(t, rigConfig{gateways: 2})
+	r := newRig(t, rigConfig{gateways: 2, lease: time.Second})
 	good, bad := r.machine("other", ordersAudience, "orders.read"), r.machine("machine", ordersAudience, "orders.read")
 	data, old, now := filepath.Join(r.dir, "control"), filepath.Join(r.dir, "old"), filepath.Join(r.dir, "now")
 	for _, g := range r.gates {
@@ -232,7 +232,7 @@ func TestG5KilledGatewayCutOff(t *testing.T) {
 // G7: tokens minted under an epoch that a slow gateway has not yet are never
 // refused there: it catches up or says 503. So are those signed with a new key.
 func TestG7TokenNewerThanTheGateway(t *testing.T) {
-	r := newRig(t, rigConfig{gateways: 2, lease: 3 * time.Second})
+	r := newRig(t, rigConfig{gateways: 2})
 	slow := r.gates[1]
 	slow.wire.Slow(120 * time.Millisecond)
 	rounds := 6

@@ -64,7 +64,7 @@ type gate struct {
 // rigConfig says what to build.
 type rigConfig struct {
 	gateways int
-	lease    time.Duration // 0 is 1 s
+	lease    time.Duration // 0 is 10 s, so that a slow machine fences nobody
 	// controlDir is where control's data lies; empty is a folder of the rig.
 	controlDir string
 	// resources are the files to apply; empty is plain.
@@ -76,7 +76,7 @@ type rigConfig struct {
 func newRig(t testing.TB, cfg rigConfig) *rig {
 	t.Helper()
 	if cfg.lease == 0 {
-		cfg.lease = time.Second
+		cfg.lease = 10 * time.Second
 	}
 	dir := t.TempDir()
 	if cfg.controlDir == "" {
