@@ -134,7 +134,8 @@ func TestNamesOnTheWireAreStable(t *testing.T) {
 	b, err := json.Marshal([]any{
 		KindAccessJWT, KindOpaque, KindRefresh, KindAPIKey, KindForeign, KindInternal, KindID,
 		StateIssued, StateActive, StateSuspended, StateExpired, StateRevoked, StateSuperseded,
-		Keep, Map, Reissue, Revoke, ActionRevoke, ActionSuspend, Strict, Static, Staleness{DefaultStaleness},
+		Keep, Map, Reissue, Revoke, ActionRevoke, ActionSuspend, Strict, Static,
+		Staleness{DefaultStaleness},
 	})
 	want := `["jwt","opaque","refresh","apikey","foreign","internal","id","issued","active","suspended","expired","revoked","superseded","keep","map","reissue","revoke","revoke","suspend","strict","static","30s"]`
 	if err != nil || string(b) != want {

@@ -303,7 +303,8 @@ func (c *Control) Users(ctx context.Context) (*api.Users, error) {
 	err := documents(ctx, c.cfg.Store, ledger.DocUser, func(d ledger.Document, v struct {
 		Disabled bool                       `json:"disabled"`
 		Claims   map[string]json.RawMessage `json:"claims"`
-	}) error {
+	},
+	) error {
 		u := api.User{Name: d.ID, Disabled: v.Disabled}
 		_ = json.Unmarshal(v.Claims["email"], &u.Email) // absent or not text: shown as none
 		out.Users = append(out.Users, u)

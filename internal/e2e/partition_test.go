@@ -239,7 +239,8 @@ func TestG1NetworkFailsMeanwhile(t *testing.T) {
 		name string
 		fail func()
 	}{
-		{"cut", b.wire.Cut}, {"frozen", b.wire.Freeze},
+		{"cut", b.wire.Cut},
+		{"frozen", b.wire.Freeze},
 		{"frozen toward the gateway", func() { b.wire.FreezeOneWay(true, false) }},
 		{"frozen toward control", func() { b.wire.FreezeOneWay(false, true) }},
 	}

@@ -298,7 +298,8 @@ func TestBadConfiguration(t *testing.T) {
 	f := New(Config{})
 	for _, i := range []Issuer{
 		{Part: epoch.Issuer{Name: "a", Issuer: "http://idp.example"}, Discovery: true},
-		{Part: epoch.Issuer{Name: "a"}, JWKSURI: "ftp://x/"}, {Part: epoch.Issuer{Name: "a"}, JWKSURI: "https://u:p@x/"},
+		{Part: epoch.Issuer{Name: "a"}, JWKSURI: "ftp://x/"},
+		{Part: epoch.Issuer{Name: "a"}, JWKSURI: "https://u:p@x/"},
 		{Part: epoch.Issuer{Name: "a"}, JWKSURI: "http://10.0.0.1/", LoopbackHTTP: true},
 		{Part: epoch.Issuer{Name: "a"}, Introspection: &Introspection{URL: "http://x/"}},
 	} {

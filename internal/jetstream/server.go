@@ -195,9 +195,11 @@ func (l *logger) Tracef(string, ...any)  {}
 func (l *logger) Warnf(format string, v ...any) {
 	l.log.Warn("bus", "detail", fmt.Sprintf(format, v...))
 }
+
 func (l *logger) Errorf(format string, v ...any) {
 	l.log.Error("bus", "detail", fmt.Sprintf(format, v...))
 }
+
 func (l *logger) Fatalf(format string, v ...any) {
 	l.log.Error("bus", "detail", fmt.Sprintf(format, v...))
 }

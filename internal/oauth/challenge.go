@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"encoding/json"
-
 	"strconv"
 	"strings"
 

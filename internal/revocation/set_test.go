@@ -26,9 +26,14 @@ func id(prefix string, n int) string {
 func naive(r *mintmark.Revocation, t *mintmark.Token) bool {
 	s := r.Selector
 	pairs := [][2]string{
-		{string(s.Token), string(t.ID)}, {string(s.Family), string(t.Family)}, {string(s.Grant), string(t.Grant)},
-		{s.Subject, t.Subject}, {string(s.Client), string(t.Client)}, {s.Issuer, t.Issuer},
-		{s.Key, t.Mark.Key}, {string(s.Release), string(t.Mark.Release)},
+		{string(s.Token), string(t.ID)},
+		{string(s.Family), string(t.Family)},
+		{string(s.Grant), string(t.Grant)},
+		{s.Subject, t.Subject},
+		{string(s.Client), string(t.Client)},
+		{s.Issuer, t.Issuer},
+		{s.Key, t.Mark.Key},
+		{string(s.Release), string(t.Mark.Release)},
 	}
 	any := !s.IssuedFrom.IsZero() || !s.IssuedTo.IsZero() || s.Scope != "" || s.Audience != ""
 	for _, p := range pairs {

@@ -32,8 +32,10 @@ func populate(t *testing.T, dir string) ledger.Checks {
 		storetest.Event("grant/g", mintmark.EventGrantMade, mintmark.GrantMade{Grant: "g", Subject: "ann", Client: "web"}),
 		storetest.Event("family/f", mintmark.EventFamilyOpened, mintmark.FamilyOpened{Family: "f", Grant: "g", Current: ids[0]}),
 		storetest.Event("client/web", "client.changed", map[string]any{"ref": "web", "expires_at": 1900000000}),
-		storetest.Event("gateway/gw", mintmark.EventUsageRecorded, bus.RecordBatch{V: 1, Gateway: "gw", Boot: "b", Seq: 1,
-			Usage: []bus.UsageDelta{{Token: ids[1], Release: "orders/v1", Served: "orders/v1", Route: "orders/list", N: 1, First: 1, Last: 2}}}),
+		storetest.Event("gateway/gw", mintmark.EventUsageRecorded, bus.RecordBatch{
+			V: 1, Gateway: "gw", Boot: "b", Seq: 1,
+			Usage: []bus.UsageDelta{{Token: ids[1], Release: "orders/v1", Served: "orders/v1", Route: "orders/list", N: 1, First: 1, Last: 2}},
+		}),
 	}, Row: b.Row(func(r *epoch.Row) {
 		r.Revocations = []mintmark.Revocation{{ID: "rev_1", Action: mintmark.ActionRevoke, Selector: mintmark.Selector{Subject: "ann"}}}
 	})})

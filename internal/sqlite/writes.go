@@ -101,14 +101,20 @@ const bulkRows = 64
 const bulkSuffix = "_64"
 
 var (
-	usageTokens = bulk{wUsageTokens, `INSERT INTO usage_tokens (token, uses, refused, first, last, gateway, route)`,
+	usageTokens = bulk{
+		wUsageTokens, `INSERT INTO usage_tokens (token, uses, refused, first, last, gateway, route)`,
 		`ON CONFLICT (token) DO UPDATE SET uses = uses + excluded.uses, refused = refused + excluded.refused, first = min(first, excluded.first),
 			gateway = iif(excluded.last >= last, excluded.gateway, gateway), route = iif(excluded.last >= last, excluded.route, route),
-			last = max(last, excluded.last)`, 7}
-	usageRoutes = bulk{wUsageRoutes, `INSERT INTO usage_routes (token, route, served, code, n, first, last)`,
-		`ON CONFLICT (token, route, served, code) DO UPDATE SET n = n + excluded.n, first = min(first, excluded.first), last = max(last, excluded.last)`, 7}
-	usageHours = bulk{wUsageHours, `INSERT INTO usage_hours (hour, release, served, route, code, n)`,
-		`ON CONFLICT (hour, release, served, route, code) DO UPDATE SET n = n + excluded.n`, 6}
+			last = max(last, excluded.last)`, 7,
+	}
+	usageRoutes = bulk{
+		wUsageRoutes, `INSERT INTO usage_routes (token, route, served, code, n, first, last)`,
+		`ON CONFLICT (token, route, served, code) DO UPDATE SET n = n + excluded.n, first = min(first, excluded.first), last = max(last, excluded.last)`, 7,
+	}
+	usageHours = bulk{
+		wUsageHours, `INSERT INTO usage_hours (hour, release, served, route, code, n)`,
+		`ON CONFLICT (hour, release, served, route, code) DO UPDATE SET n = n + excluded.n`, 6,
+	}
 )
 
 // text returns the statement for a number of rows.

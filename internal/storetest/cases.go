@@ -424,8 +424,10 @@ func testPurge(t *testing.T, open Open) {
 	b := Start(t, open(t, t.TempDir()))
 	exp := b.Now().Unix() + 10
 	for i := range 5 {
-		b.Must(t, ledger.Batch{Events: []mintmark.Event{Event(fmt.Sprintf("code/%d", i), "code.made", map[string]any{"expires_at": exp + int64(i)})},
-			Once: []ledger.Once{{Space: "x", Key: fmt.Sprint(i), Expires: time.Unix(exp, 0)}}})
+		b.Must(t, ledger.Batch{
+			Events: []mintmark.Event{Event(fmt.Sprintf("code/%d", i), "code.made", map[string]any{"expires_at": exp + int64(i)})},
+			Once:   []ledger.Once{{Space: "x", Key: fmt.Sprint(i), Expires: time.Unix(exp, 0)}},
+		})
 	}
 	if due, err := b.Store.Due(bg, b.Now()); due || err != nil {
 		t.Errorf("due %v, %v", due, err)

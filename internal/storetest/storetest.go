@@ -58,10 +58,20 @@ func Run(t *testing.T, open Open) {
 		name string
 		run  func(*testing.T, Open)
 	}{
-		{"Append", testAppend}, {"Refusals", testRefusals}, {"Once", testOnce}, {"Documents", testDocuments},
-		{"Rotation", testRotation}, {"Ended", testEnded}, {"StateLog", testStateLog}, {"Usage", testUsage},
-		{"Selectors", testSelectors}, {"Purge", testPurge}, {"Failures", testFailures}, {"Plans", testPlans},
-		{"Restart", testRestart}, {"Group", testGroup},
+		{"Append", testAppend},
+		{"Refusals", testRefusals},
+		{"Once", testOnce},
+		{"Documents", testDocuments},
+		{"Rotation", testRotation},
+		{"Ended", testEnded},
+		{"StateLog", testStateLog},
+		{"Usage", testUsage},
+		{"Selectors", testSelectors},
+		{"Purge", testPurge},
+		{"Failures", testFailures},
+		{"Plans", testPlans},
+		{"Restart", testRestart},
+		{"Group", testGroup},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open) })
 	}
