@@ -42,12 +42,11 @@ func proxy(ctx context.Context, kind, listen, to string) error {
 }
 
 // reverseProxy is the standard library's with a connection pool, pooled buffers
-// and a director that adds nothing.
+// and a rewrite that adds nothing.
 func reverseProxy(to *url.URL) http.Handler {
 	return &httputil.ReverseProxy{
-		Director: func(r *http.Request) {
-			r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
-			r.Header["X-Forwarded-For"] = nil
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
 		},
 		Transport: &http.Transport{
 			MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024, IdleConnTimeout: time.Minute, DisableCompression: true,
