@@ -120,7 +120,7 @@ type Gateway struct {
 	Join      Source   `json:"join,omitzero" jsonschema:"Where the one-time join token comes from."`
 	Cache     int      `json:"cache,omitempty" jsonschema:"Verified tokens kept in memory, 1,000 to 10,000,000. Default 200,000."`
 	Spool     int      `json:"spool_mb,omitempty" jsonschema:"Bound in MiB of the queue of records not yet acknowledged, 1 to 65,536. Default 256."`
-	Trusted   Networks `json:"trusted_proxies,omitempty" jsonschema:"Networks of proxies in front whose X-Forwarded-For is believed."`
+	Trusted   Networks `json:"trusted_proxies,omitempty" jsonschema:"Networks of proxies in front. Not honoured yet: limits and records go by the address of the peer."`
 }
 
 // Networks is a list of networks.
