@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/loopback"
 )
 
 // process is a child with its log, pinned to cores.
@@ -124,16 +126,11 @@ func reachable(ctx context.Context, addr string, p *process) error {
 	}
 }
 
-// freePorts reserves nothing: it names ports that were free a moment ago.
+// freePorts sets ports aside until the benchmark ends.
 func freePorts(n int) ([]int, error) {
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
+	p, err := loopback.Reserve(n)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return p.Numbers, nil
 }

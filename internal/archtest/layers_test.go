@@ -47,6 +47,7 @@ var layers = map[string]int{
 	"internal/config":     state,
 	"internal/boottime":   state,
 	"internal/limit":      state,
+	"internal/loopback":   state,
 
 	"internal/authority":  roles,
 	"internal/login":      roles,

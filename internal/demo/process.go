@@ -3,8 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -128,35 +126,6 @@ func (p *Process) Tail(n int64) string {
 		return "(nothing)"
 	}
 	return string(b[:m])
-}
-
-// freePorts returns n loopback ports that were free a moment ago. They lie below
-// those that the kernel gives to outgoing connections: a process that is down for
-// a moment must find its own again. They are held open together so that they
-// differ.
-func freePorts(n int) ([]int, error) {
-	const lowest, highest = 15_000, 32_000
-	var ports []int
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close()
-		}
-	}()
-	var last error
-	for range 100 * n {
-		port := lowest + rand.IntN(highest-lowest)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			last = err
-			continue
-		}
-		held, ports = append(held, l), append(ports, port)
-		if len(ports) == n {
-			return ports, nil
-		}
-	}
-	return nil, fmt.Errorf("find a free port: %w", last)
 }
 
 // writeFile writes a private file, making its directory.

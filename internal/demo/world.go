@@ -14,6 +14,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/loopback"
 )
 
 // WorldConfig says what to build.
@@ -42,6 +43,7 @@ type World struct {
 	Candidate *Orders
 	Crowd     *Crowd
 
+	ports         *loopback.Ports
 	issuer, admin string
 	entries       []string // gateways' base URLs
 	wg            sync.WaitGroup
@@ -73,12 +75,14 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, string) {}
 	}
-	ports, err := freePorts(4 + 2*cfg.Gateways)
+	reserved, err := loopback.Reserve(4 + 2*cfg.Gateways)
 	if err != nil {
 		return nil, err
 	}
+	ports := reserved.Numbers
 	w := &World{
 		cfg:    cfg,
+		ports:  reserved,
 		issuer: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
 		admin:  fmt.Sprintf("http://127.0.0.1:%d", ports[1]),
 	}
@@ -188,6 +192,7 @@ func (w *World) Close() {
 	}
 	wg.Wait()
 	w.Control.Stop()
+	w.ports.Close()
 }
 
 func (w *World) init(ctx context.Context) error {

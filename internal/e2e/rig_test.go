@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/demo"
+	"github.com/mintmark/mintmark/internal/loopback"
 )
 
 // rig is a control process and gateways that reach its bus through proxies which
@@ -394,17 +394,13 @@ func echo(t testing.TB, release string) string {
 	return s.URL
 }
 
-// freePorts returns loopback ports that were free a moment ago.
+// freePorts sets loopback ports aside for the length of the test.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	p, err := loopback.Reserve(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	t.Cleanup(p.Close)
+	return p.Numbers
 }

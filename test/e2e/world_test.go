@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,6 +18,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/demo"
+	"github.com/mintmark/mintmark/internal/loopback"
 )
 
 // Names that every world shares.
@@ -386,19 +386,15 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-// freePorts finds ports that are free now. Held together, so that they differ.
+// freePorts sets loopback ports aside for the length of the test.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
+	p, err := loopback.Reserve(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	t.Cleanup(p.Close)
+	return p.Numbers
 }
 
 // eventually waits until a condition holds.
