@@ -11,6 +11,8 @@ type Applied struct {
 	Seq      uint64     `json:"seq"`
 	RowHash  epoch.Hash `json:"row_hash"` // of row Seq
 	Manifest epoch.Hash `json:"manifest"` // of epoch Epoch; zero when there is none yet
+	// Evidence shows row Seq; nil when it was applied by a program that kept none.
+	Evidence *Evidence `json:"evidence,omitempty"`
 }
 
 // Before reports whether a is older than b: by term, then by number.

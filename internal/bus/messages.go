@@ -9,6 +9,7 @@ package bus
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
@@ -33,6 +34,8 @@ const (
 	SubjectReissue  = "mm.v1.ctl.reissue."   // + gateway, request: ReissueRequest → ReissueReply
 	SubjectKeys     = "mm.v1.ctl.keys."      // + gateway, request: KeyRequest → KeyReply
 	SubjectOnce     = "mm.v1.ctl.once."      // + gateway, request: OnceRequest → OnceReply
+	// SubjectCredential is where a gateway replaces its own credential.
+	SubjectCredential = "mm.v1.ctl.credential." // + gateway, request: CredentialRequest → CredentialReply
 )
 
 // StateMessage carries one row of the state log to everybody.
@@ -92,6 +95,9 @@ type LeaseRequest struct {
 	RowHash epoch.Hash `json:"row_hash,omitzero"`
 	// Leaving says that the gateway has stopped deciding and will not renew.
 	Leaving bool `json:"leaving,omitempty"`
+	// Evidence shows that what is claimed was signed by control. It is sent when a
+	// Lease asks for it (Prove).
+	Evidence *Evidence `json:"evidence,omitempty"`
 }
 
 // Lease answers LeaseRequest. It takes effect once Head is applied.
@@ -104,6 +110,10 @@ type Lease struct {
 	Reason string `json:"reason,omitempty"` // why none was granted (MS 0)
 	// Wall is control's wall clock in Unix milliseconds, for display of skew only.
 	Wall int64 `json:"wall,omitempty"`
+	// Prove asks for Evidence: the request claims a row that control does not hold.
+	Prove bool `json:"prove,omitempty"`
+	// Renew says that the gateway should replace its credential now.
+	Renew bool `json:"renew,omitempty"`
 }
 
 // TailRequest asks for rows after From.
@@ -228,10 +238,17 @@ type KeyReply struct {
 // OnceRequest sets a single-use mark (a DPoP proof's jti) across gateways.
 type OnceRequest struct {
 	V       int    `json:"v"`
-	Space   string `json:"space"`
-	Key     string `json:"key"`
-	Expires int64  `json:"expires"` // Unix seconds
+	Space   string `json:"space"`   // SpaceDPoP; the others are the authority's own
+	Key     string `json:"key"`     // 1 to MaxOnceKey bytes
+	Expires int64  `json:"expires"` // Unix seconds, at most MaxOnceLife from now
 }
+
+// Bounds of the marks that a gateway may set.
+const (
+	SpaceDPoP   = "dpop"
+	MaxOnceKey  = 512              // bytes
+	MaxOnceLife = 15 * time.Minute // a proof is good for a few minutes at most
+)
 
 // OnceReply answers OnceRequest.
 type OnceReply struct {
