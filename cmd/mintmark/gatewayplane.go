@@ -28,6 +28,7 @@ import (
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/extauthz"
 	"github.com/mintmark/mintmark/internal/follower"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/jetstream"
 	"github.com/mintmark/mintmark/internal/spool"
@@ -244,7 +245,7 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 	n.verifier = verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey, Counts: n.counter})
 	n.gateway, err = gateway.New(gateway.Config{
 		State: ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Reissuer: ask, Once: ask, Upstreams: n.upstreams,
-		Now: time.Now, Log: log, Access: access, Metrics: registry,
+		Now: time.Now, Log: log, Access: access, Metrics: registry, Trusted: forwarded.Trust(cfg.Gateway.Trusted),
 	})
 	return n, err
 }
@@ -262,7 +263,7 @@ func (n *gatewayNode) run(ctx context.Context, g *errgroup.Group) error {
 	if err := listenTraffic(ctx, g, n.cfg.Listen.Gateway, tracing.Serve("gateway", n.gateway), n.log); err != nil {
 		return err
 	}
-	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: n.counter, Recorder: n.spool})
+	decide := extauthz.New(extauthz.Config{Decider: n.gateway.Decider(), Counter: n.counter, Recorder: n.spool, Trusted: forwarded.Trust(n.cfg.Gateway.Trusted)})
 	return listen(ctx, g, n.cfg.Listen.Decide, "decide", decide, n.log)
 }
 

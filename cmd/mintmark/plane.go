@@ -22,6 +22,7 @@ import (
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/federation"
 	"github.com/mintmark/mintmark/internal/fleet"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/jetstream"
 	"github.com/mintmark/mintmark/internal/keyring"
 	"github.com/mintmark/mintmark/internal/ledger"
@@ -174,7 +175,7 @@ func (p *plane) openRoles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	setup := authority.Config{Issuer: p.cfg.Issuer, Upstreams: upstreams}
+	setup := authority.Config{Issuer: p.cfg.Issuer, Upstreams: upstreams, Trusted: forwarded.Trust(p.cfg.Authority.Trusted)}
 	if setup.Renewal, setup.RenewalSecret, err = renewalHook(p.cfg.Renewal); err != nil {
 		return err
 	}

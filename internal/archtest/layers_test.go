@@ -26,9 +26,10 @@ var layers = map[string]int{
 
 	"api": messages,
 
-	"internal/jose":   formats,
-	"internal/oauth":  formats,
-	"internal/handle": formats,
+	"internal/jose":      formats,
+	"internal/oauth":     formats,
+	"internal/handle":    formats,
+	"internal/forwarded": formats,
 
 	"internal/revocation": decisions,
 	"internal/epoch":      decisions,

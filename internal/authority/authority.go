@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/limit"
 	"github.com/mintmark/mintmark/internal/login"
 )
@@ -36,6 +37,9 @@ type Config struct {
 	Algs []string
 	// SignInLifetime is how long a browser stays signed in; 0 is 12 hours.
 	SignInLifetime time.Duration
+	// Trusted is the networks of the proxies in front, whose word about the client's
+	// address counts; nil trusts nobody.
+	Trusted forwarded.Trust
 	// DPoPNonce demands a server nonce in DPoP proofs (RFC 9449 §8).
 	DPoPNonce bool
 	// Upstreams are OpenID providers that people may sign in with.

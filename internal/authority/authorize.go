@@ -198,7 +198,7 @@ func (a *Authority) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 var errStarts = refuseWith(http.StatusTooManyRequests, "temporarily_unavailable", "too many requests from your network; wait a little")
 
 func (a *Authority) mayStart(r *http.Request) bool {
-	return a.starts.Take("start\x00"+address(r), a.d.Now())
+	return a.starts.Take("start\x00"+a.address(r), a.d.Now())
 }
 
 // authRequest reads the request itself or the pushed one it refers to; the latter

@@ -47,7 +47,7 @@ func (a *Authority) authenticate(r *http.Request, f form) (authenticated, error)
 		return authenticated{}, err
 	}
 	now := a.d.Now()
-	key := "client\x00" + string(who.id) + "\x00" + address(r)
+	key := "client\x00" + string(who.id) + "\x00" + a.address(r)
 	if a.failures.Spent(key, now) {
 		return authenticated{}, refuseWith(http.StatusTooManyRequests, "invalid_client", "too many failed attempts; wait a little")
 	}

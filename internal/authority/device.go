@@ -140,7 +140,7 @@ func (a *Authority) serveUserCode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := a.d.Now()
-	place := "device\x00" + address(r)
+	place := "device\x00" + a.address(r)
 	if a.failures.Spent(place, now) {
 		w.Header().Set("Retry-After", "30")
 		a.page(w, http.StatusTooManyRequests, login.Device{Problem: "Too many attempts. Wait half a minute, then try again."})

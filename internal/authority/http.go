@@ -2,10 +2,10 @@ package authority
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/login"
 )
 
@@ -80,19 +80,9 @@ func (a *Authority) Handler() http.Handler {
 // url returns the absolute form of a path.
 func (a *Authority) url(path string) string { return a.cfg.Issuer + path }
 
-// address is what attempts from one place are counted under: the peer's network,
-// so that one host can't use a /64 of addresses.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	ip := net.ParseIP(host)
-	switch {
-	case ip == nil:
-		return host
-	case ip.To4() != nil:
-		return ip.String()
-	}
-	return ip.Mask(net.CIDRMask(64, 128)).String()
+// address is what attempts from one place are counted under: the client's address
+// as far as trusted proxies tell it, of IPv6 the network, because one host has all
+// of a /64.
+func (a *Authority) address(r *http.Request) string {
+	return forwarded.Place(a.cfg.Trusted.Source(forwarded.Peer(r.RemoteAddr), r.Header).Client)
 }

@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/authority"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/jose"
 )
 
@@ -223,5 +226,28 @@ func TestTooManyGuesses(t *testing.T) {
 	w.clock.advance(2 * time.Minute)
 	if status, _ := w.post("/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"orders:read"}, "basic": {"machine:" + secret}}); status != http.StatusOK {
 		t.Fatalf("the limit does not end: %d", status)
+	}
+}
+
+// Behind a proxy, those who guess must not lock out the others, nor get new guesses
+// by naming other addresses.
+func TestGuessesBehindAProxy(t *testing.T) {
+	w := newWorld(t, func(c *authority.Config, _ *authority.Deps) {
+		c.Trusted = forwarded.Trust{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("10.0.0.0/8")}
+	})
+	secret := w.client(machine())
+	ask := func(secret, from string) int {
+		status, _ := w.post("/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"orders:read"}, "basic": {"machine:" + secret}}, "X-Forwarded-For", from)
+		return status
+	}
+	last := 0
+	for i := range 12 {
+		last = ask("wrong", fmt.Sprintf("192.0.2.%d, 203.0.113.9, 10.0.0.1", i))
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("naming other addresses buys guesses: %d", last)
+	}
+	if status := ask(secret, "203.0.113.10, 10.0.0.1"); status != http.StatusOK {
+		t.Errorf("a guesser locked out another address: %d", status)
 	}
 }

@@ -45,7 +45,7 @@ func (a *Authority) servePassword(w http.ResponseWriter, r *http.Request) {
 	}
 	name, password := strings.TrimSpace(f.get("username")), f.get("password")
 	now := a.d.Now()
-	byName, byPlace := "user\x00"+name, "place\x00"+address(r)
+	byName, byPlace := "user\x00"+name, "place\x00"+a.address(r)
 	// A guess is counted before it is looked at, and given back when it was none: of
 	// any number at once no more are looked at than one after the other.
 	if a.failures.Spent(byPlace, now) || !a.failures.Take(byName, now) {

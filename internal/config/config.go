@@ -43,19 +43,20 @@ func (d *Duration) UnmarshalText(b []byte) error {
 
 // Config is the whole of mintmark.yaml.
 type Config struct {
-	Data    string    `json:"data,omitempty" jsonschema:"Directory of everything durable; all there is to back up beside the secrets. Default ./mintmark-data."`
-	Issuer  string    `json:"issuer,omitempty" jsonschema:"Issuer identifier of the authority (RFC 8414 §2): the URL under which clients reach it, without a trailing slash."`
-	Listen  Listen    `json:"listen,omitzero" jsonschema:"Where each part listens."`
-	Control Control   `json:"control,omitzero" jsonschema:"How control leads its gateways."`
-	Gateway Gateway   `json:"gateway,omitzero" jsonschema:"This process as a gateway apart from control."`
-	Log     Log       `json:"log,omitzero" jsonschema:"The log on standard error."`
-	OTLP    OTLP      `json:"otlp,omitzero" jsonschema:"Traces by OTLP over HTTP; off without an endpoint."`
-	Login   []Login   `json:"login,omitempty" jsonschema:"Upstream OpenID providers that users may log in with."`
-	Renewal *Renewal  `json:"renewal,omitempty" jsonschema:"Callout that re-validates the user at each refresh; none when absent."`
-	Egress  Egress    `json:"egress,omitzero" jsonschema:"Which addresses control may call (key sets, introspection, login providers, hooks)."`
-	Secrets Secrets   `json:"secrets,omitzero" jsonschema:"Where the secrets come from that must not lie beside the data they protect."`
-	Apply   []string  `json:"apply,omitempty" jsonschema:"Resource files applied once, when the data directory is new."`
-	origin  *position // where each value was read, for Validate's messages
+	Data      string    `json:"data,omitempty" jsonschema:"Directory of everything durable; all there is to back up beside the secrets. Default ./mintmark-data."`
+	Issuer    string    `json:"issuer,omitempty" jsonschema:"Issuer identifier of the authority (RFC 8414 §2): the URL under which clients reach it, without a trailing slash."`
+	Listen    Listen    `json:"listen,omitzero" jsonschema:"Where each part listens."`
+	Control   Control   `json:"control,omitzero" jsonschema:"How control leads its gateways."`
+	Authority Authority `json:"authority,omitzero" jsonschema:"The authority's surroundings."`
+	Gateway   Gateway   `json:"gateway,omitzero" jsonschema:"This process as a gateway apart from control."`
+	Log       Log       `json:"log,omitzero" jsonschema:"The log on standard error."`
+	OTLP      OTLP      `json:"otlp,omitzero" jsonschema:"Traces by OTLP over HTTP; off without an endpoint."`
+	Login     []Login   `json:"login,omitempty" jsonschema:"Upstream OpenID providers that users may log in with."`
+	Renewal   *Renewal  `json:"renewal,omitempty" jsonschema:"Callout that re-validates the user at each refresh; none when absent."`
+	Egress    Egress    `json:"egress,omitzero" jsonschema:"Which addresses control may call (key sets, introspection, login providers, hooks)."`
+	Secrets   Secrets   `json:"secrets,omitzero" jsonschema:"Where the secrets come from that must not lie beside the data they protect."`
+	Apply     []string  `json:"apply,omitempty" jsonschema:"Resource files applied once, when the data directory is new."`
+	origin    *position // where each value was read, for Validate's messages
 }
 
 // Listen says where each part listens.
@@ -120,7 +121,12 @@ type Gateway struct {
 	Join      Source   `json:"join,omitzero" jsonschema:"Where the one-time join token comes from."`
 	Cache     int      `json:"cache,omitempty" jsonschema:"Verified tokens kept in memory, 1,000 to 10,000,000. Default 200,000."`
 	Spool     int      `json:"spool_mb,omitempty" jsonschema:"Bound in MiB of the queue of records not yet acknowledged, 1 to 65,536. Default 256."`
-	Trusted   Networks `json:"trusted_proxies,omitempty" jsonschema:"Networks of proxies in front. Not honoured yet: limits and records go by the address of the peer."`
+	Trusted   Networks `json:"trusted_proxies,omitempty" jsonschema:"Networks of proxies in front of the gateway and of those that ask the decision endpoint: what they say in X-Forwarded-For, X-Forwarded-Proto and Forwarded about the client's address and scheme is believed. Nobody is when empty."`
+}
+
+// Authority is the authority's surroundings.
+type Authority struct {
+	Trusted Networks `json:"trusted_proxies,omitempty" jsonschema:"Networks of proxies in front of the authority: what they say in X-Forwarded-For and Forwarded about the client's address is believed when attempts are counted. Nobody is when empty."`
 }
 
 // Networks is a list of networks.

@@ -74,6 +74,8 @@ func TestMistakes(t *testing.T) {
 		{"alias", "data: &a x\nissuer: *a", "", "aliases are not accepted"},
 		{"broken", "data: [", "", "not YAML"},
 		{"network", "egress: {allow: [ten]}", "", "is not a network"},
+		{"everybody is a proxy", "gateway: {trusted_proxies: [0.0.0.0/0]}", "", "gateway.trusted_proxies[0]: 0.0.0.0/0 trusts every client"},
+		{"proxies in disguise", "authority: {trusted_proxies: ['::ffff:10.0.0.0/104']}", "", "authority.trusted_proxies[0]: ::ffff:10.0.0.0/104 is IPv4 written as IPv6"},
 		{"null", "data:", "", "empty value"},
 		{"environment misspelt", "", "MINTMARK_CONTROL_LEASES=1s", "environment: MINTMARK_CONTROL_LEASES: names no setting; did you mean MINTMARK_CONTROL_LEASE?"},
 		{"environment wrong", "", "MINTMARK_GATEWAY_CACHE=x", "want a whole number"},

@@ -26,6 +26,8 @@ func (c Config) Validate(file string) Errors {
 	v.bus("listen.bus", c.Listen.Bus)
 	v.span("control.lease", c.Control.Lease.D(), 500*time.Millisecond, time.Minute)
 	v.span("control.wait_timeout", c.Control.WaitTimeout.D(), 10*time.Millisecond, 10*time.Minute)
+	v.proxies("authority.trusted_proxies", c.Authority.Trusted)
+	v.proxies("gateway.trusted_proxies", c.Gateway.Trusted)
 	v.number("gateway.cache", c.Gateway.Cache, 1_000, 10_000_000)
 	v.number("gateway.spool_mb", c.Gateway.Spool, 1, 65_536)
 	if c.Gateway.Name != "" {
@@ -60,6 +62,19 @@ func (c Config) Validate(file string) Errors {
 	v.source("secrets.pepper", c.Secrets.Pepper)
 	v.source("secrets.kek", c.Secrets.KEK)
 	return v.errs
+}
+
+// proxies refuses networks that hold everybody: whoever is trusted may say that it
+// is anybody.
+func (v *validator) proxies(path string, networks Networks) {
+	for i, p := range networks {
+		if p.Bits() == 0 {
+			v.fail(fmt.Sprintf("%s[%d]", path, i), p.String()+" trusts every client to say where it comes from", "name the networks that the proxies themselves are in")
+		}
+		if p.Addr().Is4In6() {
+			v.fail(fmt.Sprintf("%s[%d]", path, i), p.String()+" is IPv4 written as IPv6", "write it as IPv4, for instance 10.0.0.0/8")
+		}
+	}
 }
 
 type namedListener struct {

@@ -22,7 +22,6 @@ package extauthz
 
 import (
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -30,6 +29,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/web"
 )
@@ -47,6 +47,8 @@ type Config struct {
 	// MaxAge is how long an asking gateway may keep a 200; 0 forbids it. It adds
 	// to the time that a revocation takes there.
 	MaxAge time.Duration
+	// Trusted is the networks of proxies in front of the gateways that ask.
+	Trusted forwarded.Trust
 }
 
 // Handler answers GET and POST on Path. Safe for concurrent use.
@@ -72,7 +74,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		nginx = d == "nginx"
 	}
 	var d gateway.Decision
-	q, ok := Describe(r)
+	q, ok := Describe(r, h.cfg.Trusted)
 	d.Query = q
 	code := mintmark.CodeInvalidRequest
 	if ok {
@@ -225,8 +227,9 @@ func stateOf(d *gateway.Decision) string {
 // be there at most once, and those of method and target must be there: the asking
 // request's own are never what is asked about, and a gateway that forgets to tell
 // them would have every POST decided as a GET. For host, scheme and peer the asking
-// request's own count.
-func Describe(r *http.Request) (gateway.Query, bool) {
+// request's own count. The client's address is the last of X-Forwarded-For, which
+// the asking gateway appended itself, that is no proxy's of trusted.
+func Describe(r *http.Request, trusted forwarded.Trust) (gateway.Query, bool) {
 	q := gateway.Query{Method: r.Method, Scheme: "https", Host: r.Host, Path: r.URL.EscapedPath(), Header: r.Header}
 	method, ok1 := only(r.Header, "X-Forwarded-Method")
 	uri, ok2 := only(r.Header, "X-Forwarded-Uri")
@@ -246,7 +249,7 @@ func Describe(r *http.Request) (gateway.Query, bool) {
 	default:
 		return q, false
 	}
-	q.Peer = peer(r)
+	q.Peer = trusted.Told(forwarded.Peer(r.RemoteAddr), r.Header)
 	path, ok := pathOf(uri)
 	q.Path = path
 	return q, ok
@@ -278,22 +281,4 @@ func only(h http.Header, name string) (string, bool) {
 		return strings.TrimSpace(v[0]), true
 	}
 	return "", false
-}
-
-// peer is the client as the asking gateway names it: the last address of
-// X-Forwarded-For, which that gateway appended itself.
-func peer(r *http.Request) netip.Addr {
-	if v := r.Header["X-Forwarded-For"]; len(v) > 0 {
-		last := v[len(v)-1]
-		if i := strings.LastIndexByte(last, ','); i >= 0 {
-			last = last[i+1:]
-		}
-		if a, err := netip.ParseAddr(strings.TrimSpace(last)); err == nil {
-			return a.Unmap()
-		}
-	}
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return a.Addr().Unmap()
-	}
-	return netip.Addr{}
 }

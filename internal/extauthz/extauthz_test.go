@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/revocation"
 	"github.com/mintmark/mintmark/internal/verifier"
@@ -214,6 +216,27 @@ func TestEveryUseIsRecordedOrRefused(t *testing.T) {
 	}
 }
 
+// The asking gateway appends the client's address; in front of it may stand proxies.
+// A Forwarded field it passes on as the client sent it.
+func TestDescribeTellsTheClient(t *testing.T) {
+	for _, c := range []struct {
+		from, want string
+		trusted    forwarded.Trust
+	}{
+		{"198.51.100.7, 203.0.113.9", "203.0.113.9", nil},
+		{"198.51.100.7, 203.0.113.9, 10.0.0.1", "10.0.0.1", nil},
+		{"198.51.100.7, 203.0.113.9, 10.0.0.1", "203.0.113.9", forwarded.Trust{netip.MustParsePrefix("10.0.0.0/8")}},
+		{"", "192.0.2.1", nil},
+	} {
+		r := httptest.NewRequest("GET", Path, nil)
+		r.RemoteAddr = "192.0.2.1:1"
+		r.Header = http.Header{"X-Forwarded-Method": {"GET"}, "X-Forwarded-Uri": {"/"}, "X-Forwarded-For": {c.from}, "Forwarded": {"for=198.51.100.8"}}
+		if q, ok := Describe(r, c.trusted); !ok || q.Peer.String() != c.want {
+			t.Errorf("%q, %v trusted: %v, want %s", c.from, c.trusted, q.Peer, c.want)
+		}
+	}
+}
+
 func FuzzDescribe(f *testing.F) {
 	f.Add("GET", "/a?b", "host", "https", "1.2.3.4")
 	f.Add("", "http://h/p#f", "", "ws", "x, ::1")
@@ -223,7 +246,7 @@ func FuzzDescribe(f *testing.F) {
 			"X-Forwarded-Method": {method}, "X-Forwarded-Uri": {uri}, "X-Forwarded-Host": {host},
 			"X-Forwarded-Proto": {proto}, "X-Forwarded-For": {from},
 		}
-		q, ok := Describe(r)
+		q, ok := Describe(r, nil)
 		if ok && (q.Path == "" || q.Path[0] != '/' || strings.ContainsAny(q.Path, "?#")) {
 			t.Errorf("path %q of %q", q.Path, uri)
 		}

@@ -102,7 +102,7 @@ func (x *exchange) informational(code int, h http.Header) {
 func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	x.w, x.r = w, r
 	x.start = time.Now()
-	x.facts = factsOf(r)
+	x.facts = factsOf(r).behind(x.g.cfg.Trusted, r.Header)
 	x.trace = traceOf(r.Header)
 	x.e.h = r.Header
 	x.clean = true

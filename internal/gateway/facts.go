@@ -10,15 +10,17 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/web"
 )
 
-// connFacts is what does not change during a connection.
+// connFacts is what does not change during a connection, save where proxies stand
+// in front: see behind.
 type connFacts struct {
-	peer    netip.Addr
-	address string // peer, as text
-	scheme  string // http or https
-	x5t     string // of the client's certificate
+	peer    netip.Addr // the client's, as far as it is known
+	address string     // peer, as text
+	scheme  string     // http or https, as the client sees it
+	x5t     string     // of the client's certificate
 	tls     *tls.ConnectionState
 }
 
@@ -26,12 +28,30 @@ type connKey struct{}
 
 func newConnFacts(c net.Conn, state *tls.ConnectionState) *connFacts {
 	f := &connFacts{scheme: "http"}
-	if a, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
-		f.peer = a.Addr().Unmap()
-		f.address = f.peer.String()
-	}
+	f.from(forwarded.Peer(c.RemoteAddr().String()))
 	f.secure(state)
 	return f
+}
+
+func (f *connFacts) from(a netip.Addr) {
+	if a.IsValid() {
+		f.peer, f.address = a, a.String()
+	}
+}
+
+// behind returns the facts of a request with header h: those of its connection,
+// unless that is a trusted proxy's, who says for whom it speaks.
+func (f *connFacts) behind(trusted forwarded.Trust, h http.Header) *connFacts {
+	if len(trusted) == 0 || !trusted.Has(f.peer) {
+		return f
+	}
+	s := trusted.Source(f.peer, h)
+	told := *f
+	told.from(s.Client)
+	if s.Scheme != "" {
+		told.scheme = s.Scheme
+	}
+	return &told
 }
 
 func (f *connFacts) secure(state *tls.ConnectionState) {
@@ -66,10 +86,7 @@ func factsOf(r *http.Request) *connFacts {
 		return f
 	}
 	f := &connFacts{scheme: "http"}
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		f.peer = a.Addr().Unmap()
-		f.address = f.peer.String()
-	}
+	f.from(forwarded.Peer(r.RemoteAddr))
 	f.secure(r.TLS)
 	return f
 }

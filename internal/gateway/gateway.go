@@ -13,6 +13,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/limit"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
@@ -37,6 +38,9 @@ type Config struct {
 	// Skew is how far clocks may differ when times of our own tokens are judged;
 	// 0 is DefaultSkew, negative is none.
 	Skew time.Duration
+	// Trusted is the networks of the proxies in front, whose word about the client's
+	// address and scheme counts; nil trusts nobody.
+	Trusted forwarded.Trust
 	// Realm names the protection space in challenges; "" is mintmark.
 	Realm string
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/limit"
 )
 
@@ -28,7 +29,7 @@ func (dc *Decider) limit(d *Decision, now time.Time) {
 		}
 	}
 	if who == "" {
-		who = "a" + d.Query.Peer.String()
+		who = "a" + forwarded.Place(d.Query.Peer)
 	}
 	if wait := dc.limits.Take(limit.Key{Route: d.Verdict.Route.ID, Who: who}, rl.PerMinute, rl.Burst, now); wait > 0 {
 		d.Verdict.Allow, d.Verdict.Code = false, mintmark.CodeRateLimited
