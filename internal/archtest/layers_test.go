@@ -37,6 +37,7 @@ var layers = map[string]int{
 	"internal/lifecycle":  decisions,
 	"internal/policy":     decisions,
 	"internal/rollout":    decisions,
+	"internal/health":     decisions,
 
 	"internal/ledger":     state,
 	"internal/auditlog":   state,
