@@ -30,6 +30,7 @@ var layers = map[string]int{
 	"internal/oauth":     formats,
 	"internal/handle":    formats,
 	"internal/forwarded": formats,
+	"internal/identity":  formats,
 
 	"internal/revocation": decisions,
 	"internal/epoch":      decisions,
@@ -37,6 +38,7 @@ var layers = map[string]int{
 	"internal/lifecycle":  decisions,
 	"internal/policy":     decisions,
 	"internal/rollout":    decisions,
+	"internal/sequential": decisions,
 	"internal/health":     decisions,
 
 	"internal/ledger":     state,

@@ -501,7 +501,7 @@ func TestG4OneRequestOneEpoch(t *testing.T) {
 				t.Errorf("%s: %s", id, a)
 				continue
 			}
-			epoch := a.told.Header.Get("Mintmark-Epoch")
+			epoch := a.told.Header.Get("Mintmark-Token-Epoch")
 			if routed[epoch] == nil {
 				routed[epoch] = map[string]int{}
 			}

@@ -31,6 +31,7 @@ import (
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/gateway"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/web"
 )
 
@@ -127,10 +128,10 @@ func (h *Handler) admit(w http.ResponseWriter, d *gateway.Decision) {
 	}
 	hd.Set("Cache-Control", cache)
 	if d.Verdict.RenewAfter >= 0 && d.Token != nil {
-		hd.Set(gateway.HeaderRenewAfter, strconv.FormatInt(d.Verdict.RenewAfter, 10))
+		hd.Set(identity.RenewAfter, strconv.FormatInt(d.Verdict.RenewAfter, 10))
 	}
 	if d.Verdict.MustRenew {
-		hd.Set(gateway.HeaderMustRenew, "true")
+		hd.Set(identity.MustRenew, "true")
 	}
 	w.WriteHeader(http.StatusOK)
 }
@@ -175,52 +176,34 @@ func refuse(w http.ResponseWriter, d *gateway.Decision, code mintmark.Code, real
 	ref.Write(w)
 }
 
-// identityHeaders are on every answer. What a request brings under these names is
-// ignored.
-var identityHeaders = [...]string{
-	"Mintmark-Token-Id", "Mintmark-Token-Subject", "Mintmark-Token-Client", "Mintmark-Token-State",
-	"Mintmark-Token-Scopes", "Mintmark-Token-Expires", "Mintmark-Token-Release", "Mintmark-Token-Epoch",
-}
-
-// Identity puts all identity headers into h, empty where nobody was identified.
+// Identity puts all fields that say who asks into h, empty where nobody was
+// identified. What a request brings under these names is ignored.
 func Identity(h http.Header, d *gateway.Decision) {
-	for _, name := range identityHeaders {
-		h[name] = []string{""}
-	}
+	epoch := ""
 	if d.Snapshot != nil {
-		h.Set("Mintmark-Token-Epoch", strconv.FormatUint(d.Snapshot.Epoch, 10))
+		epoch = strconv.FormatUint(d.Snapshot.Epoch, 10)
 	}
-	t := d.Token
-	if t == nil {
-		return
-	}
-	set := func(name, value string) { h.Set(name, web.SafeValue(value)) }
-	set("Mintmark-Token-Id", string(t.ID))
-	set("Mintmark-Token-Subject", t.Subject)
-	set("Mintmark-Token-Client", string(t.Client))
-	set("Mintmark-Token-State", stateOf(d))
-	set("Mintmark-Token-Scopes", strings.Join(t.Scopes, " "))
-	set("Mintmark-Token-Release", string(t.Mark.Release))
-	if t.Expires != 0 {
-		set("Mintmark-Token-Expires", strconv.FormatInt(t.Expires, 10))
+	values := identity.Values(d.Token, stateOf(d), epoch)
+	for i, name := range identity.Names() {
+		h[name] = []string{web.SafeValue(values[i])}
 	}
 }
 
 // stateOf is the token's state as far as this decision shows it.
-func stateOf(d *gateway.Decision) string {
+func stateOf(d *gateway.Decision) mintmark.TokenState {
 	switch d.Verdict.Code {
 	case mintmark.CodeRevoked, mintmark.CodeReleaseRetired:
-		return mintmark.StateRevoked.String()
+		return mintmark.StateRevoked
 	case mintmark.CodeSuspended:
-		return mintmark.StateSuspended.String()
+		return mintmark.StateSuspended
 	case mintmark.CodeExpired:
-		return mintmark.StateExpired.String()
+		return mintmark.StateExpired
 	case mintmark.CodeSuperseded:
-		return mintmark.StateSuperseded.String()
+		return mintmark.StateSuperseded
 	case mintmark.CodeStateUnknown:
-		return mintmark.StateUnknown.String()
+		return mintmark.StateUnknown
 	}
-	return mintmark.StateActive.String()
+	return mintmark.StateActive
 }
 
 // Describe reads the request that is asked about. Each X-Forwarded-* header must

@@ -16,6 +16,7 @@ import (
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/gateway"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/revocation"
 	"github.com/mintmark/mintmark/internal/verifier"
 )
@@ -113,7 +114,7 @@ func TestDecisions(t *testing.T) {
 		if resp.StatusCode != c.status {
 			t.Errorf("%s: %d, want %d", c.name, resp.StatusCode, c.status)
 		}
-		for _, name := range identityHeaders {
+		for _, name := range identity.Names() {
 			if v, ok := resp.Header[http.CanonicalHeaderKey(name)]; !ok || len(v) != 1 || strings.Contains(v[0], "forged") || v[0] == "mallory" {
 				t.Errorf("%s: %s is %v", c.name, name, v)
 			}

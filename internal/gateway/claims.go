@@ -6,6 +6,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/web"
 )
 
@@ -28,7 +29,7 @@ func readClaims(t *mintmark.Token, m *epoch.ShapeMap) claims {
 	c.put("sub", t.Subject)
 	c.put("iss", t.Issuer)
 	c.put("client_id", string(t.Client))
-	c.put("scope", joinScopes(t.Scopes))
+	c.put("scope", identity.Joined(t.Scopes))
 	c.put("acr", t.ACR)
 	if m == nil {
 		return c

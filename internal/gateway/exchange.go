@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/upstream"
 	"github.com/mintmark/mintmark/internal/web"
 )
@@ -90,7 +91,7 @@ func (x *exchange) Pass() error {
 func (x *exchange) informational(code int, h http.Header) {
 	out := x.w.Header()
 	for name, values := range h {
-		if !ours(name) {
+		if !identity.Ours(name) {
 			out[name] = values
 		}
 	}
@@ -231,29 +232,19 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 	x.add("X-Forwarded-For", x.facts.address)
 	x.add("X-Forwarded-Host", x.r.Host)
 	x.add("X-Forwarded-Proto", x.facts.scheme)
-	x.add(HeaderEpoch, v.number)
 	e.del("Traceparent")
 	x.add("Traceparent", x.trace)
 	// Always all of them: an upstream must not find an identity header absent
 	// that a peer in front of it might then fill.
-	t := d.Token
-	if t == nil {
-		for _, n := range [...]string{HeaderTokenID, HeaderSubject, HeaderClient, HeaderScopes, HeaderRelease, HeaderExpires} {
-			x.add(n, "")
-		}
+	names, values := identity.Names(), identity.Values(d.Token, mintmark.StateActive, v.number)
+	for i, n := range names {
+		x.add(n, web.SafeValue(values[i]))
+	}
+	if d.Token == nil {
 		for _, c := range rv.claims {
 			x.put(c.header, "")
 		}
 		return true
-	}
-	x.add(HeaderTokenID, web.SafeValue(string(t.ID)))
-	x.add(HeaderSubject, web.SafeValue(t.Subject))
-	x.add(HeaderClient, web.SafeValue(string(t.Client)))
-	x.add(HeaderScopes, web.SafeValue(joinScopes(t.Scopes)))
-	x.add(HeaderRelease, string(t.Mark.Release))
-	x.add(HeaderExpires, expires(t.Expires))
-	if t.Actor != "" {
-		x.add(HeaderActor, web.SafeValue(t.Actor))
 	}
 	return x.reshape(ctx, rv)
 }
@@ -300,7 +291,7 @@ func (x *exchange) reshape(ctx context.Context, rv *routeView) bool {
 		x.put(c.header, claims.header(c.claim))
 	}
 	if shape != nil {
-		x.add(HeaderClaims, claims.encoded())
+		x.add(identity.Claims, claims.encoded())
 	}
 	return true
 }

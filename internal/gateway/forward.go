@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/upstream"
 	"github.com/mintmark/mintmark/internal/web"
 )
@@ -96,12 +97,12 @@ func (x *exchange) hints() {
 	if d.Token == nil {
 		return
 	}
-	h[HeaderTokenID] = []string{web.SafeValue(string(d.Token.ID))}
+	h[identity.TokenID] = []string{web.SafeValue(string(d.Token.ID))}
 	if d.Verdict.RenewAfter >= 0 {
-		h[HeaderRenewAfter] = []string{strconv.FormatInt(d.Verdict.RenewAfter, 10)}
+		h[identity.RenewAfter] = []string{strconv.FormatInt(d.Verdict.RenewAfter, 10)}
 	}
 	if d.Verdict.MustRenew {
-		h[HeaderMustRenew] = []string{"true"}
+		h[identity.MustRenew] = []string{"true"}
 	}
 }
 
@@ -139,7 +140,7 @@ func cleanResponse(h http.Header) {
 		delete(h, name)
 	}
 	for name := range h {
-		if ours(name) {
+		if identity.Ours(name) {
 			delete(h, name)
 		}
 	}
@@ -185,7 +186,7 @@ func relay(w http.ResponseWriter, resp *http.Response, r *http.Request) (int64, 
 	if len(resp.Trailer) > 0 {
 		h := w.Header()
 		for name, values := range resp.Trailer {
-			if !ours(name) && !connectionField(name) {
+			if !identity.Ours(name) && !connectionField(name) {
 				h[http.TrailerPrefix+name] = values
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/identity"
 )
 
 func echo(w http.ResponseWriter, r *http.Request) {
@@ -43,8 +44,8 @@ func TestAdmittedRequestCarriesIdentity(t *testing.T) {
 	}
 	s := decode(t, body)
 	want := map[string]string{
-		HeaderTokenID: "tok_good", HeaderSubject: "alice", HeaderClient: "shop", HeaderScopes: "read",
-		HeaderRelease: "orders/v1", HeaderEpoch: "7", "Authorization": "", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http",
+		identity.TokenID: "tok_good", identity.Subject: "alice", identity.Client: "shop", identity.Scopes: "read",
+		identity.Release: "orders/v1", identity.Epoch: "7", "Authorization": "", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http",
 	}
 	for name, v := range want {
 		if got := s.Header.Get(name); got != v {
@@ -54,7 +55,7 @@ func TestAdmittedRequestCarriesIdentity(t *testing.T) {
 	if s.URI != "/a/b?x=1&y=%2f" || s.Host != r.addr {
 		t.Errorf("upstream saw %s at %s", s.URI, s.Host)
 	}
-	if resp.Header.Get(HeaderTokenID) != "tok_good" || resp.Header.Get(HeaderRenewAfter) == "" {
+	if resp.Header.Get(identity.TokenID) != "tok_good" || resp.Header.Get(identity.RenewAfter) == "" {
 		t.Errorf("answer's headers: %v", resp.Header)
 	}
 	if len(s.Header.Get("Traceparent")) != 55 {
@@ -147,13 +148,13 @@ func TestForgedIdentityNeverArrives(t *testing.T) {
 	r := newRig(t, s)
 	r.token("good", func(t *mintmark.Token) { t.Claims = json.RawMessage(`{"plan":"free","n":[1,2]}`) })
 	forged := []string{
-		"Mintmark-Subject", "mintmark-subject", "MINTMARK_SUBJECT", "Mintmark_Subject", "mintmark_token-id",
+		"Mintmark-Token-Subject", "mintmark-token-subject", "MINTMARK_TOKEN_SUBJECT", "Mintmark_Token_Subject", "mintmark_token-id",
 		"Mintmark-Whatever", "X-Forwarded-For", "X_Forwarded_For", "X-Forwarded-User", "Forwarded", "X-Real-IP",
 		"X-Auth-Request-User", "X_Auth_User", "Remote-User", "Remote_User", "X-HTTP-Method-Override",
 		"X-Original-URL", "Acme-Plan", "acme_plan", "ACME-USER", "DPoP",
 	}
 	for _, name := range forged {
-		for _, connection := range []string{"", name, "Mintmark-Subject, Mintmark-Token-Id, Mintmark-Epoch, Acme-Plan"} {
+		for _, connection := range []string{"", name, "Mintmark-Token-Subject, Mintmark-Token-Id, Mintmark-Token-Epoch, Acme-Plan"} {
 			req := r.request("GET", "/x", "good")
 			req.Header[name] = []string{"mallory", "mallory2"}
 			if connection != "" {
@@ -167,11 +168,11 @@ func TestForgedIdentityNeverArrives(t *testing.T) {
 				t.Errorf("%s (Connection: %s) arrived: %s", name, connection, body)
 			}
 			h := decode(t, body).Header
-			if h.Get(HeaderSubject) != "alice" || h.Get(HeaderEpoch) != "7" || h.Get("Acme-Plan") != "free" || h.Get("Acme-User") != "alice" {
+			if h.Get(identity.Subject) != "alice" || h.Get(identity.Epoch) != "7" || h.Get("Acme-Plan") != "free" || h.Get("Acme-User") != "alice" {
 				t.Errorf("%s (Connection: %s): identity is %v", name, connection, h)
 			}
 			for name, values := range h {
-				if Reserved(name) && len(values) != 1 {
+				if identity.Reserved(name) && len(values) != 1 {
 					t.Errorf("%s is said %d times", name, len(values))
 				}
 			}
@@ -193,7 +194,7 @@ func TestUpstreamCannotSpeakForUs(t *testing.T) {
 		t.Errorf("token id: %v", got)
 	}
 	for name := range resp.Header {
-		if normal(name) == "mintmark-must-renew" || name == "X-Hop" {
+		if identity.Normal(name) == "mintmark-must-renew" || name == "X-Hop" {
 			t.Errorf("%s passed", name)
 		}
 	}
@@ -268,7 +269,7 @@ func TestBodies(t *testing.T) {
 func TestEpochMovesBeforeFirstByte(t *testing.T) {
 	bad := server(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "bad") })
 	good := server(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "good %s %s", r.Header.Get(HeaderEpoch), r.Header.Get(HeaderSubject))
+		fmt.Fprintf(w, "good %s %s", r.Header.Get(identity.Epoch), r.Header.Get(identity.Subject))
 	})
 	r := newRig(t, service(bad))
 	// The epoch changes while the use is being recorded: after the decision and

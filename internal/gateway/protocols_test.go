@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/identity"
 )
 
 // revoke takes alice's tokens back as the follower does: facts first, then Cut.
@@ -39,7 +40,7 @@ func TestGRPC(t *testing.T) {
 	hs := health.NewServer()
 	gs := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 		md, _ := metadata.FromIncomingContext(ctx)
-		grpc.SetTrailer(ctx, metadata.Pairs("x-subject", strings.Join(md["mintmark-subject"], ","), "mintmark-token-id", "forged"))
+		grpc.SetTrailer(ctx, metadata.Pairs("x-subject", strings.Join(md["mintmark-token-subject"], ","), "mintmark-token-id", "forged"))
 		return h(ctx, req)
 	}))
 	healthpb.RegisterHealthServer(gs, hs)
@@ -52,7 +53,7 @@ func TestGRPC(t *testing.T) {
 	}
 	defer conn.Close()
 	client := healthpb.NewHealthClient(conn)
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer good", "mintmark-subject", "mallory"), 10*time.Second)
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer good", "mintmark-token-subject", "mallory"), 10*time.Second)
 	defer cancel()
 	var trailer metadata.MD
 	resp, err := client.Check(ctx, &healthpb.HealthCheckRequest{}, grpc.Trailer(&trailer))
@@ -130,7 +131,7 @@ func TestEventStreamFlowsAndIsCut(t *testing.T) {
 
 // echoUpgrade is a server that switches to a protocol which echoes lines.
 func echoUpgrade(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != "websocket" || r.Header.Get(HeaderSubject) != "alice" {
+	if r.Header.Get("Upgrade") != "websocket" || r.Header.Get(identity.Subject) != "alice" {
 		http.Error(w, "no", 400)
 		return
 	}
@@ -160,7 +161,7 @@ func TestWebSocketIsTunnelledAndCut(t *testing.T) {
 	io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer good\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	br := bufio.NewReader(c)
 	resp, err := http.ReadResponse(br, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") == "" || resp.Header.Get(HeaderTokenID) != "tok_good" {
+	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") == "" || resp.Header.Get(identity.TokenID) != "tok_good" {
 		t.Fatalf("%v %v", resp, err)
 	}
 	// Bytes that would be ambiguous HTTP must pass a tunnel untouched.
@@ -244,10 +245,10 @@ func TestTrailersAndEarlyHints(t *testing.T) {
 		io.WriteString(w, "body")
 		w.(http.Flusher).Flush()
 		w.Header().Set("X-Sum", "42")
-		w.Header().Set(http.TrailerPrefix+"Mintmark-Subject", "mallory")
+		w.Header().Set(http.TrailerPrefix+"Mintmark-Token-Subject", "mallory")
 	})))
 	resp, body := r.get("/x", "good")
-	if body != "body" || resp.Trailer.Get("X-Sum") != "42" || resp.Trailer.Get("Mintmark-Subject") != "" {
+	if body != "body" || resp.Trailer.Get("X-Sum") != "42" || resp.Trailer.Get("Mintmark-Token-Subject") != "" {
 		t.Errorf("%q, trailers %v", body, resp.Trailer)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/identity"
 )
 
 func TestReissueSendsAnInternalTokenOnce(t *testing.T) {
@@ -56,7 +57,7 @@ func TestReissueSendsAnInternalTokenOnce(t *testing.T) {
 	}
 	wg.Wait()
 	resp, body := r.get("/x", "candidate")
-	if got := decode(t, body).Header.Get("Authorization"); got != "Bearer internal.jwt.here" || resp.Header.Get(HeaderMustRenew) != "true" {
+	if got := decode(t, body).Header.Get("Authorization"); got != "Bearer internal.jwt.here" || resp.Header.Get(identity.MustRenew) != "true" {
 		t.Errorf("upstream saw %q; answer %v", got, resp.Header)
 	}
 	if asked.Load() != 1 {
@@ -80,7 +81,7 @@ func TestMappedClaimsReachTheRelease(t *testing.T) {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	h := decode(t, body).Header
-	if h.Get("Acme-Tier") != "gold" || h.Get(HeaderClaims) == "" || h.Get(HeaderRelease) != "orders/v2" {
+	if h.Get("Acme-Tier") != "gold" || h.Get(identity.Claims) == "" || h.Get(identity.Release) != "orders/v2" {
 		t.Errorf("upstream saw %v", h)
 	}
 }

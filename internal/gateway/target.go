@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/mintmark/mintmark"
@@ -43,20 +42,6 @@ func target(r *http.Request) (string, bool) {
 		raw = raw[:q]
 	}
 	return raw, strings.IndexByte(raw, '#') < 0
-}
-
-func joinScopes(s []string) string {
-	if len(s) == 1 {
-		return s[0]
-	}
-	return strings.Join(s, " ")
-}
-
-func expires(unix int64) string {
-	if unix == 0 {
-		return ""
-	}
-	return strconv.FormatInt(unix, 10)
 }
 
 func isGRPC(h http.Header) bool {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
 
@@ -76,7 +77,7 @@ func (g *Gateway) buildView(snap *epoch.Snapshot) (*view, error) {
 		for i := range s.Routes {
 			if tr := s.Routes[i].Transform; tr != nil {
 				for _, h := range tr.Claims {
-					names[normal(h)] = true
+					names[identity.Normal(h)] = true
 				}
 			}
 		}
@@ -120,7 +121,7 @@ func compileChange(c epoch.HeaderChange) headerChange {
 	}
 	for n, val := range c.Set {
 		// The control plane refuses these; a gateway does not rely on it.
-		if Reserved(n) || ours(n) || strings.ContainsAny(val, "\r\n\x00") {
+		if identity.Reserved(n) || identity.Ours(n) || strings.ContainsAny(val, "\r\n\x00") {
 			continue
 		}
 		out.set = append(out.set, [2]string{canonical(n), val})

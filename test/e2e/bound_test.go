@@ -186,8 +186,8 @@ introspect: true
 	}
 	a := w.call(got)
 	w.want("an opaque token", a, 200, "")
-	if h := seen(t, a); h.Get("Mintmark-Client") != "machine" || h.Get("Authorization") != "" {
-		t.Errorf("the service is told client %q and given the token %t", h.Get("Mintmark-Client"), h.Get("Authorization") != "")
+	if h := seen(t, a); h.Get("Mintmark-Token-Client") != "machine" || h.Get("Authorization") != "" {
+		t.Errorf("the service is told client %q and given the token %t", h.Get("Mintmark-Token-Client"), h.Get("Authorization") != "")
 	}
 	w.want("one with a wrong checksum", w.call(got[:len(got)-1]+"0"), 401, "")
 	var in struct {

@@ -102,8 +102,8 @@ func TestForeignIssuer(t *testing.T) {
 		return a.status == 200
 	})
 	h := seen(t, w.call(first))
-	if h.Get("Mintmark-Release") != "orders/v1" || h.Get("Mintmark-Subject") != "partner" || h.Get("Mintmark-Token-Id") == "" {
-		t.Errorf("the service is told release %q, subject %q, id %q", h.Get("Mintmark-Release"), h.Get("Mintmark-Subject"), h.Get("Mintmark-Token-Id"))
+	if h.Get("Mintmark-Token-Release") != "orders/v1" || h.Get("Mintmark-Token-Subject") != "partner" || h.Get("Mintmark-Token-Id") == "" {
+		t.Errorf("the service is told release %q, subject %q, id %q", h.Get("Mintmark-Token-Release"), h.Get("Mintmark-Token-Subject"), h.Get("Mintmark-Token-Id"))
 	}
 	tampered := first[:len(first)-4] + "AAAA"
 	w.want("a tampered token", w.call(tampered), 401, "signature_invalid")

@@ -96,7 +96,7 @@ assertion_issuers: [idp]
 	}
 	a := w.call(got.Access)
 	w.want("a call", a, 200, "")
-	if sub := seen(t, a).Get("Mintmark-Subject"); sub != "idp:bob" {
+	if sub := seen(t, a).Get("Mintmark-Token-Subject"); sub != "idp:bob" {
 		t.Errorf("the token speaks for %q", sub)
 	}
 	for name, bad := range map[string]string{
@@ -138,8 +138,8 @@ func TestTokenExchange(t *testing.T) {
 	}
 	a := w.call(got.Access)
 	w.want("a call with the exchanged token", a, 200, "")
-	if h := seen(t, a); h.Get("Mintmark-Subject") != user || h.Get("Mintmark-Actor") != "machine" {
-		t.Errorf("the service is told subject %q, actor %q", h.Get("Mintmark-Subject"), h.Get("Mintmark-Actor"))
+	if h := seen(t, a); h.Get("Mintmark-Token-Subject") != user || h.Get("Mintmark-Token-Actor") != "machine" {
+		t.Errorf("the service is told subject %q, actor %q", h.Get("Mintmark-Token-Subject"), h.Get("Mintmark-Token-Actor"))
 	}
 	// The machine itself may write; what alice did not grant it may not get here.
 	if a := ask(url.Values{"scope": {"orders.write"}}); a.Error != "invalid_scope" {

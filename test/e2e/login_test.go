@@ -89,7 +89,7 @@ func TestSignInAtAProvider(t *testing.T) {
 	first := signIn("carol")
 	a := w.call(first.Access)
 	w.want("carol's token", a, 200, "")
-	if sub := seen(t, a).Get("Mintmark-Subject"); sub != "acme:carol" {
+	if sub := seen(t, a).Get("Mintmark-Token-Subject"); sub != "acme:carol" {
 		t.Errorf("the token speaks for %q", sub)
 	}
 	if again := claims(t, signIn("carol").Access)["sub"]; again != "acme:carol" {

@@ -49,9 +49,10 @@ func TestNGINX(t *testing.T) {
 		return w.get(w.client, nginx+path, h...)
 	}
 	var forged []string
-	for _, name := range []string{"Id", "Subject", "Client", "State", "Scopes", "Expires", "Release", "Epoch"} {
+	for _, name := range []string{"Id", "Subject", "Client", "Actor", "State", "Scopes", "Expires", "Release", "Epoch"} {
 		forged = append(forged, "Mintmark-Token-"+name, "forged")
 	}
+	forged = append(forged, "Mintmark-Token-Claims", "forged")
 	a := call("/orders/1?page=2", token, forged...)
 	w.want("a valid token", a, 200, "")
 	for name, values := range seen(t, a) {
@@ -160,7 +161,7 @@ func TestForwardAuth(t *testing.T) {
 	// Every identity header is on every answer, so that a forged one never survives.
 	a = ask("", "GET", "/orders/7")
 	w.want("no token", a, 401, "")
-	for _, name := range []string{"Id", "Subject", "Client", "State", "Scopes", "Expires", "Release", "Epoch"} {
+	for _, name := range []string{"Id", "Subject", "Client", "Actor", "State", "Scopes", "Expires", "Release", "Epoch"} {
 		if _, ok := a.header[http.CanonicalHeaderKey("Mintmark-Token-"+name)]; !ok {
 			t.Errorf("a refusal lacks Mintmark-Token-%s", name)
 		}
