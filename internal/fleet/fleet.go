@@ -104,6 +104,7 @@ type Fleet struct {
 	answerer Answerer                                           // guarded by mu
 	keys     func(context.Context, bus.KeyRequest) bus.KeyReply // guarded by mu
 	pages    *pages                                             // guarded by mu; the last snapshot served
+	refused  uint64                                             // guarded by mu; claims not believed
 
 	// Owned by whoever holds writer.
 	bodies  map[epoch.Hash][]byte // of the current epoch and the staged ones

@@ -56,7 +56,19 @@ type member struct {
 	// prepared are the manifests it holds ready.
 	prepared map[epoch.Hash]bool
 	software string
-	checked  uint64 // row whose hash it named and that is ours
+	checked  position // row that it named and that is ours
+	// suspect is the last claim that it made and did not show; it stays until the
+	// gateway is admitted anew or control starts again. refused counts them, and
+	// shown is when evidence was last looked at.
+	suspect string
+	refused uint64
+	shown   time.Duration
+}
+
+// position is a row by number and hash.
+type position struct {
+	seq  uint64
+	hash epoch.Hash
 }
 
 // maybeLeased reports whether the gateway may hold a lease at now.
@@ -67,7 +79,7 @@ func (m *member) maybeLeased(now, lease time.Duration) bool {
 // Gateway is a member as people see it.
 type Gateway struct {
 	Gateway mintmark.GatewayID `json:"gateway"`
-	State   string             `json:"state"` // live, silent, left, removed
+	State   string             `json:"state"` // live, silent, left, suspect, removed
 	Boot    mintmark.BootID    `json:"boot,omitempty"`
 	Term    uint64             `json:"term"`
 	Epoch   uint64             `json:"epoch"`
@@ -84,6 +96,10 @@ type Gateway struct {
 	Static    []string      `json:"static,omitempty"`
 	Version   string        `json:"version,omitempty"`
 	Inside    bool          `json:"inside,omitempty"` // runs in control's process
+	// Suspect is the last claim of a state-log position that it did not show to be
+	// signed, and Refused how many there were since control's start.
+	Suspect string `json:"suspect,omitempty"`
+	Refused uint64 `json:"claims_refused,omitempty"`
 }
 
 // Gateways lists the members by name.
@@ -97,6 +113,7 @@ func (f *Fleet) Gateways() []Gateway {
 		g := Gateway{
 			Gateway: id, State: "silent", Boot: m.boot, Term: m.applied.Term, Epoch: m.applied.Epoch, Seq: m.applied.Seq,
 			Lag: head - min(head, m.applied.Seq), Silent: -1, Version: m.software, Inside: m.doc.NKey == "",
+			Suspect: m.suspect, Refused: m.refused,
 		}
 		if m.heard != 0 {
 			g.Silent = now - m.heard
@@ -116,6 +133,8 @@ func (f *Fleet) Gateways() []Gateway {
 			g.State = "removed"
 		case m.left:
 			g.State = "left"
+		case m.suspect != "":
+			g.State = "suspect"
 		case m.heard != 0 && m.maybeLeased(now, f.cfg.Lease):
 			g.State = "live"
 		}
@@ -165,7 +184,7 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 		f.members[id] = m
 	}
 	delete(f.byKey, m.doc.NKey)
-	m.doc, m.version = doc, version
+	m.doc, m.version, m.suspect, m.refused = doc, version, "", 0
 	if nkey != "" {
 		f.byKey[nkey] = id
 	}

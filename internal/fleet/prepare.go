@@ -64,7 +64,7 @@ func (f *Fleet) rebase(ctx context.Context) {
 	for name, parts := range staged {
 		next, err := f.assemble(f.current.Load().Manifest, parts)
 		if err == nil {
-			err = errors.Join(f.keepBodies(ctx, next), f.prepareAll(ctx, next, nil))
+			err = errors.Join(f.keepBodies(ctx, next), f.prepare(ctx, next))
 		}
 		if err != nil {
 			f.cfg.Log.Warn("staged change not prepared on the new epoch", "staged", name, "error", err)
@@ -95,28 +95,14 @@ func (f *Fleet) keepBodies(ctx context.Context, next *prepared) error {
 func (f *Fleet) prepare(ctx context.Context, next *prepared) error {
 	f.mu.Lock()
 	now := f.cfg.Clock()
-	var live []mintmark.GatewayID
+	var who []mintmark.GatewayID
 	for id, m := range f.members {
-		if m.heard != 0 && !m.doc.Removed && m.maybeLeased(now, f.cfg.Lease) && !m.prepared[next.hash] {
-			live = append(live, id)
+		// A suspect is not asked: its refusal must not stop anybody.
+		if m.heard != 0 && !m.doc.Removed && m.suspect == "" && m.maybeLeased(now, f.cfg.Lease) && !m.prepared[next.hash] {
+			who = append(who, id)
 		}
 	}
 	f.mu.Unlock()
-	return f.prepareAll(ctx, next, live)
-}
-
-// prepareAll asks the named gateways, or all live ones when nil.
-func (f *Fleet) prepareAll(ctx context.Context, next *prepared, who []mintmark.GatewayID) error {
-	if who == nil {
-		f.mu.Lock()
-		now := f.cfg.Clock()
-		for id, m := range f.members {
-			if m.heard != 0 && !m.doc.Removed && m.maybeLeased(now, f.cfg.Lease) && !m.prepared[next.hash] {
-				who = append(who, id)
-			}
-		}
-		f.mu.Unlock()
-	}
 	if len(who) == 0 {
 		return nil
 	}

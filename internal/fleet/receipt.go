@@ -21,6 +21,9 @@ type ReceiptRequest struct {
 	Release      mintmark.ReleaseID // taken back
 	Dispositions []mintmark.DispositionCount
 	Tokens       int64
+	// Approver and BreakGlass are as in mintmark.Receipt.
+	Approver   string
+	BreakGlass bool
 }
 
 // newReceipt is a receipt at the moment of its commit: pending, and without the
@@ -32,6 +35,7 @@ func (f *Fleet) newReceipt(c Change, seq, number uint64) mintmark.Receipt {
 		Rollout: c.Rollout, Release: c.Receipt.Release, Actor: c.Actor, Reason: c.Reason,
 		Outcome: mintmark.OutcomePending, Committed: now, Returned: now,
 		Revocations: c.Revocations, Dispositions: c.Receipt.Dispositions, Tokens: c.Receipt.Tokens,
+		Approver: c.Receipt.Approver, BreakGlass: c.Receipt.BreakGlass,
 		KeyID: f.cfg.KeyID,
 	}
 }

@@ -86,24 +86,24 @@ func (f *Fleet) ack(_ context.Context, subject string, data []byte) []byte {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m := f.members[sender(subject)]; m != nil {
-		m.cut = a.StreamsCut
-		f.progress(m, a.Boot, bus.Applied{Term: a.Term, Epoch: a.Epoch, Seq: a.Seq})
-		f.broadcast()
+	m, cur := f.members[sender(subject)], f.current.Load()
+	if m == nil {
+		return nil
 	}
+	at := bus.Applied{Term: a.Term, Epoch: a.Epoch, Seq: a.Seq}
+	if what := beyond(at, cur.Term, cur.Epoch, cur.Seq); what != "" {
+		f.doubt(m, what) // who truly is there shows it with its next renewal
+		return nil
+	}
+	m.cut = a.StreamsCut
+	f.progress(m, a.Boot, at)
+	f.broadcast()
 	return nil
 }
 
-// progress notes how far a gateway has come, and notices when it has seen more
-// than this ledger holds. Call with mu held.
+// progress notes how far a gateway has come within our log. Call with mu held.
 func (f *Fleet) progress(m *member, boot mintmark.BootID, a bus.Applied) {
-	cur := f.current.Load()
 	m.boot, m.heard, m.left = boot, f.cfg.Clock(), false
-	if a.Term > cur.Term || a.Seq > cur.Seq || a.Epoch > cur.Epoch {
-		f.fallBehind(fmt.Errorf("%w: gateway %s has applied term %d, row %d, epoch %d; this ledger ends at %d, %d, %d: put the newest copy of the ledger in place",
-			ErrBehind, m.doc.Gateway, a.Term, a.Seq, a.Epoch, cur.Term, cur.Seq, cur.Epoch))
-		return
-	}
 	if a.Seq < m.applied.Seq {
 		return // said earlier, arrived later
 	}
@@ -118,51 +118,21 @@ func (f *Fleet) progress(m *member, boot mintmark.BootID, a bus.Applied) {
 // every lease that was given without it.
 func (f *Fleet) lease(ctx context.Context, subject string, data []byte) []byte {
 	var q bus.LeaseRequest
-	if bus.Decode(data, &q) != nil || f.sameLog(ctx, sender(subject), &q) != nil {
+	if bus.Decode(data, &q) != nil {
+		return nil
+	}
+	unproven, err := f.examine(ctx, sender(subject), &q)
+	if err != nil {
 		return nil // not answered: whether it follows our log is not known now
 	}
-	out, err := bus.Encode(f.renew(sender(subject), &q))
+	out, err := bus.Encode(f.renew(sender(subject), &q, unproven))
 	if err != nil {
 		return nil
 	}
 	return out
 }
 
-// sameLog compares the hash of the row that a gateway has come to with ours. A
-// ledger restored from an old backup and written to since has rows of the same
-// numbers, and only this tells them apart.
-func (f *Fleet) sameLog(ctx context.Context, id mintmark.GatewayID, q *bus.LeaseRequest) error {
-	f.mu.Lock()
-	m, head := f.members[id], f.current.Load().Seq
-	unknown := m != nil && q.Seq > 0 && q.Seq <= head && m.checked != q.Seq && !q.RowHash.IsZero()
-	f.mu.Unlock()
-	if !unknown {
-		return nil
-	}
-	rows, _, err := f.rowsAfter(ctx, q.Seq-1, 1)
-	if err != nil || len(rows) != 1 {
-		return fmt.Errorf("read row %d: %w", q.Seq, errors.Join(err, ledger.ErrNotFound))
-	}
-	same := rows[0].Hash() == q.RowHash
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if same {
-		m.checked = q.Seq
-	} else {
-		f.fallBehind(fmt.Errorf("%w: gateway %s has applied another row %d than this ledger holds: put the newest copy of the ledger in place", ErrBehind, id, q.Seq))
-	}
-	return nil
-}
-
-// fallBehind stops this process from leading, for good. Call with mu held.
-func (f *Fleet) fallBehind(err error) {
-	if f.behind == nil {
-		f.behind = err
-		f.cfg.Log.Error("refusing to lead", "error", err)
-	}
-}
-
-func (f *Fleet) renew(id mintmark.GatewayID, q *bus.LeaseRequest) bus.Lease {
+func (f *Fleet) renew(id mintmark.GatewayID, q *bus.LeaseRequest, unproven string) bus.Lease {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	cur := f.current.Load()
@@ -172,15 +142,20 @@ func (f *Fleet) renew(id mintmark.GatewayID, q *bus.LeaseRequest) bus.Lease {
 		a.Reason = "not a member: join again"
 		return a
 	}
-	m.software = q.Version
-	f.progress(m, q.Boot, bus.Applied{Term: q.Term, Epoch: q.Epoch, Seq: q.Seq})
+	// Whatever it has applied, it may be deciding.
+	m.software, m.boot, m.heard, m.left = q.Version, q.Boot, f.cfg.Clock(), false
 	switch {
 	case f.behind != nil:
 		a.Reason = "control's ledger is older than what gateways have applied"
+	case unproven != "":
+		f.doubt(m, unproven)
+		a.Prove, a.Reason = true, "control holds no such row: show that it was signed"
 	case q.Leaving:
+		f.progress(m, q.Boot, bus.Applied{Term: q.Term, Epoch: q.Epoch, Seq: q.Seq})
 		m.left = true
 		a.Reason = "goodbye"
 	default:
+		f.progress(m, q.Boot, bus.Applied{Term: q.Term, Epoch: q.Epoch, Seq: q.Seq})
 		a.MS = f.cfg.Lease.Milliseconds()
 		m.answers.add(a.Head, f.cfg.Clock())
 	}

@@ -53,6 +53,9 @@ func (f *Follower) apply(ctx context.Context, rows []epoch.SignedRow) error {
 		add = append(add, r.Revocations...)
 		drop = append(drop, r.Restores...)
 	}
+	if len(rows) > 0 {
+		next.Evidence = &bus.Evidence{Row: &rows[len(rows)-1]}
+	}
 	if next.Manifest != f.applied.Manifest {
 		var err error
 		if e, err = f.fetch(ctx, next.Manifest, nil); err != nil {

@@ -83,6 +83,7 @@ type Follower struct {
 	cfg     Config
 	current atomic.Pointer[epoch.Snapshot]
 	lease   leaseState
+	shown   atomic.Pointer[bus.Evidence] // of what is applied; nil when there is none
 	rows    chan epoch.SignedRow // from the bus to Run
 	kick    chan struct{}        // a walk to the head is wanted
 
@@ -143,6 +144,7 @@ func (f *Follower) Open(ctx context.Context) error {
 // install puts a state in force. Call with work held.
 func (f *Follower) install(a bus.Applied, e *ready, set *revocation.Set) {
 	f.applied, f.set = a, set
+	f.shown.Store(a.Evidence)
 	f.current.Store(&epoch.Snapshot{
 		Term: a.Term, Epoch: a.Epoch, Seq: a.Seq, RowHash: a.RowHash, Manifest: e.manifest, Table: e.table, Revoked: set,
 	})

@@ -16,11 +16,11 @@ import (
 // reset replaces the state by a snapshot: read to its end, verified as a whole,
 // never older than what is applied. Call with work held.
 func (f *Follower) reset(ctx context.Context) error {
-	head, facts, err := f.read(ctx)
+	head, facts, evidence, err := f.read(ctx)
 	if err != nil {
 		return fmt.Errorf("read a snapshot of the state: %w", err)
 	}
-	next := bus.Applied{Term: head.Term, Epoch: head.Epoch, Seq: head.Seq, RowHash: head.RowHash}
+	next := bus.Applied{Term: head.Term, Epoch: head.Epoch, Seq: head.Seq, RowHash: head.RowHash, Evidence: evidence}
 	if next.Before(f.applied) || head.Epoch < f.applied.Epoch || head.Seq < f.applied.Seq {
 		return fmt.Errorf("%w: a snapshot of row %d, this gateway has applied %d", ErrForged, head.Seq, f.applied.Seq)
 	}
@@ -47,9 +47,8 @@ func (f *Follower) reset(ctx context.Context) error {
 const maxFacts = 20_000_000
 
 // read fetches all pages.
-func (f *Follower) read(ctx context.Context) (bus.SnapshotHead, []mintmark.Revocation, error) {
+func (f *Follower) read(ctx context.Context) (head bus.SnapshotHead, _ []mintmark.Revocation, evidence *bus.Evidence, _ error) {
 	var (
-		head   bus.SnapshotHead
 		facts  []mintmark.Revocation
 		first  []byte // the signed head; every page must name the same
 		digest = sha256.New()
@@ -61,36 +60,37 @@ func (f *Follower) read(ctx context.Context) (bus.SnapshotHead, []mintmark.Revoc
 			err = unknown("read a page", p.Error)
 		}
 		if err != nil {
-			return head, nil, err
+			return head, nil, nil, err
 		}
 		signed, err := f.verifyHead(&p)
 		if err != nil {
-			return head, nil, err
+			return head, nil, nil, err
 		}
 		if first == nil {
 			first, head = signed, p.Head
+			evidence = &bus.Evidence{Head: &head, KeyID: p.KeyID, Signature: p.Signature}
 		} else if string(signed) != string(first) {
-			return head, nil, fmt.Errorf("%w: pages of different heads", ErrForged)
+			return head, nil, nil, fmt.Errorf("%w: pages of different heads", ErrForged)
 		}
 		for _, body := range p.Revocations {
 			var r mintmark.Revocation
 			if err := json.Unmarshal(body, &r); err != nil {
-				return head, nil, fmt.Errorf("%w: %w", ErrForged, err)
+				return head, nil, nil, fmt.Errorf("%w: %w", ErrForged, err)
 			}
 			digest.Write(body)
 			facts = append(facts, r)
 		}
 		if len(facts) > min(head.Revocations, maxFacts) || p.Next != "" && len(p.Revocations) == 0 {
-			return head, nil, fmt.Errorf("%w: more pages than the head tells of", ErrForged)
+			return head, nil, nil, fmt.Errorf("%w: more pages than the head tells of", ErrForged)
 		}
 		if cursor = p.Next; cursor == "" {
 			break
 		}
 	}
 	if len(facts) != head.Revocations || epoch.Hash(digest.Sum(nil)) != head.Digest {
-		return head, nil, fmt.Errorf("%w: snapshot is incomplete: %d of %d revocations", ErrForged, len(facts), head.Revocations)
+		return head, nil, nil, fmt.Errorf("%w: snapshot is incomplete: %d of %d revocations", ErrForged, len(facts), head.Revocations)
 	}
-	return head, facts, nil
+	return head, facts, evidence, nil
 }
 
 // verifyHead checks a page's signature and returns the signed bytes.

@@ -29,6 +29,13 @@ func (s *Store) Fail(err error) {
 	s.fail = err
 }
 
+// Reset empties the store, as a lost disk does.
+func (s *Store) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied, s.facts, s.bodies = bus.Applied{}, nil, nil
+}
+
 // Applied returns what was persisted.
 func (s *Store) Applied() bus.Applied {
 	s.mu.Lock()
