@@ -48,7 +48,11 @@ type Receipt struct {
 	Release ReleaseID `json:"release,omitempty"` // the release taken back
 	Actor   string    `json:"actor"`
 	Reason  string    `json:"reason,omitempty"`
-	Outcome Outcome   `json:"outcome"`
+	// Approver is the second person, where one was wanted; Actor asked for it.
+	Approver string `json:"approver,omitempty"`
+	// BreakGlass says that the second person was done without, in an emergency.
+	BreakGlass bool    `json:"break_glass,omitempty"`
+	Outcome    Outcome `json:"outcome"`
 	// Committed and Returned are control's wall clock, for people; Elapsed is
 	// monotonic.
 	Committed    time.Time          `json:"committed"`

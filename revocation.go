@@ -263,6 +263,10 @@ type Revocation struct {
 	// Forget is the Unix second after which no covered token can still be live,
 	// so that the fact may be dropped; 0 is never.
 	Forget int64 `json:"forget,omitempty"`
+	// Until is the Unix second at which a suspension ends by itself: control then
+	// restores it, with a row and receipt of its own. 0 is when somebody does. It
+	// means nothing to gateways.
+	Until int64 `json:"until,omitempty"`
 	// Made is when it was committed, in Unix milliseconds; for people.
 	Made   int64  `json:"made"`
 	Reason string `json:"reason,omitempty"`

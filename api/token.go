@@ -106,6 +106,15 @@ type RevokeRequest struct {
 	// Confirm repeats Problem.Confirm for selectors that may cover tokens of many
 	// subjects.
 	Confirm string `json:"confirm,omitempty"`
+	// For is a Go duration. A suspension ends by itself after it. A revocation's
+	// fact is forgotten after it, which is refused as long as a covered token would
+	// outlive it; empty forgets it when that is known to be safe.
+	For string `json:"for,omitempty"`
+	// AtMost refuses to cover more live tokens than this; 0 is no limit.
+	AtMost int64 `json:"at_most,omitempty"`
+	// BreakGlass does without the second person that a guard wants, where the guard
+	// allows that; the receipt says so. It needs the role security.
+	BreakGlass bool `json:"break_glass,omitempty"`
 }
 
 // RevokeAnswer is what a revocation did, or would do when it was a dry run.
@@ -114,10 +123,24 @@ type RevokeAnswer struct {
 	Selector string `json:"selector"`
 	Tokens   int64  `json:"tokens"` // live tokens covered
 	// Sample holds some of them.
-	Sample   []Token           `json:"sample,omitempty"`
-	Gateways int               `json:"gateways"` // members that will be told
-	Confirm  string            `json:"confirm,omitempty"`
-	Receipt  *mintmark.Receipt `json:"receipt,omitempty"`
+	Sample   []Token `json:"sample,omitempty"`
+	Gateways int     `json:"gateways"` // members that will be told
+	Confirm  string  `json:"confirm,omitempty"`
+	// ByRelease and ByClient divide Tokens, greatest first, of a dry run.
+	ByRelease []ReachedCount `json:"by_release,omitempty"`
+	ByClient  []ReachedCount `json:"by_client,omitempty"`
+	// Reached are the gateways that would be told, of a dry run.
+	Reached []mintmark.GatewayID `json:"reached,omitempty"`
+	// SecondPerson says, of a dry run, why a second person would be wanted.
+	SecondPerson string `json:"second_person,omitempty"`
+	// Forgotten is when the fact is dropped, because nothing that it covers can be
+	// live any more; Ends when a suspension ends by itself. Zero never.
+	Forgotten time.Time `json:"forgotten,omitzero"`
+	Ends      time.Time `json:"ends,omitzero"`
+	// Pending is the revocation that waits for a second person: nothing has
+	// happened yet, and there is no receipt.
+	Pending *PendingRevocation `json:"pending,omitempty"`
+	Receipt *mintmark.Receipt  `json:"receipt,omitempty"`
 }
 
 // RestoreRequest ends a suspension, by its revocation's id or by the exact
@@ -128,12 +151,15 @@ type RestoreRequest struct {
 	Reason   string                `json:"reason"`
 	Wait     bool                  `json:"wait,omitempty"`
 	Timeout  string                `json:"timeout,omitempty"`
+	DryRun   bool                  `json:"dry_run,omitempty"`
 }
 
 // Revocations is a page of the facts in force.
 type Revocations struct {
 	Revocations []mintmark.Revocation `json:"revocations"`
-	Next        mintmark.RevocationID `json:"next,omitempty"`
+	// Tokens is how many live tokens each reaches, when that was asked for.
+	Tokens map[mintmark.RevocationID]int64 `json:"tokens,omitempty"`
+	Next   mintmark.RevocationID           `json:"next,omitempty"`
 }
 
 // APIKeyRequest asks for an API key.

@@ -134,6 +134,9 @@ func (a *application) decide(ctx context.Context) error {
 			shown.Fields = append(shown.Fields, api.FieldChange{Path: f.Path, Old: f.Old, New: f.New})
 		}
 		a.shown = append(a.shown, shown)
+		if ch.Kind == policy.KindGuard && !a.try && ctx.Value(limitedKey{}) != nil {
+			return fmt.Errorf("%w: %s %s guards against those whom it binds, so that only the role admin may change it", ErrForbidden, ch.Kind, ch.Name)
+		}
 	}
 	a.state.Policies = policy.Versions(a.old, a.state.Policies, a.now)
 	compiled, err := policy.Compile(a.now, a.state.Policies)

@@ -54,6 +54,8 @@ type Change struct {
 	Release      mintmark.ReleaseID
 	Tokens       int64
 	Dispositions []mintmark.DispositionCount
+	Approver     string
+	BreakGlass   bool
 }
 
 // Committed is what a change made durable.

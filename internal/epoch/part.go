@@ -75,6 +75,9 @@ type Issuer struct {
 	// Claims renames where facts are found: keys are subject, client, scopes, id.
 	Claims map[string]string `json:"claims,omitempty"`
 	Marks  []MarkRule        `json:"marks,omitempty"`
+	// StatusList says that the status of its tokens which have a place in a status
+	// list is asked for at control.
+	StatusList bool `json:"status_list,omitempty"`
 }
 
 // MarkRule gives a foreign token its release: the first rule whose conditions all
@@ -226,6 +229,8 @@ type Mint struct {
 	GraceSeconds   int64 `json:"grace_seconds,omitempty"`
 	// Claims are further members: a literal, or "${user.NAME}", "${client.NAME}".
 	Claims map[string]json.RawMessage `json:"claims,omitempty"`
+	// StatusList gives each JWT a place in a status list (package statuslist).
+	StatusList bool `json:"status_list,omitempty"`
 }
 
 // ShapeMap says how tokens of other releases become readable for this one.

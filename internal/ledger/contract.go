@@ -153,6 +153,8 @@ const (
 	DocPart     = "part" // id is the hex hash; body {"name":…,"body":…}
 	DocSetting  = "setting"
 	DocReply    = "reply" // answers kept by idempotency key
+	// DocPending is a revocation that waits, or waited, for a second person.
+	DocPending = "pending"
 )
 
 // TokenFilter selects rows of the token read model; zero members do not restrict.

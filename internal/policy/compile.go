@@ -198,6 +198,7 @@ func compileRelease(s Set, name string, rel *Release, versions map[string]uint64
 		Policy: p.Name, Version: versions[p.Name], Format: p.Format, Audience: mintmark.SortedSet(p.Audience),
 		Scopes: mintmark.SortedSet(p.Scopes), DefaultScopes: orNil(mintmark.SortedSet(p.DefaultScopes)), ForcedScopes: orNil(mintmark.SortedSet(p.ForcedScopes)),
 		AccessSeconds: p.Access.Seconds(), RefreshSeconds: p.Refresh.Seconds(), GraceSeconds: p.Grace.Seconds(), Claims: p.Claims,
+		StatusList: p.StatusList && p.Format == "jwt",
 	}
 	if p.Format == "jwt" {
 		out.Mint.Alg = p.Alg
@@ -223,7 +224,7 @@ func orNil(list []string) []string {
 }
 
 func compileIssuer(v *Issuer) (epoch.Issuer, error) {
-	out := epoch.Issuer{Name: v.Name, Issuer: v.Issuer, SkewSeconds: int(v.Skew.Seconds()), Claims: v.Claims, Introspect: v.Introspect != nil}
+	out := epoch.Issuer{Name: v.Name, Issuer: v.Issuer, SkewSeconds: int(v.Skew.Seconds()), Claims: v.Claims, Introspect: v.Introspect != nil, StatusList: v.StatusList}
 	for _, t := range v.Types {
 		out.Types = append(out.Types, strings.TrimPrefix(strings.ToLower(t), "application/"))
 	}

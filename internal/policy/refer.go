@@ -19,6 +19,7 @@ func Check(s Set) Errors {
 	each(s, func(r *Resource, v *Service) { checkService(s, r, v, &es) })
 	checkTies(s, &es)
 	checkIssuers(s, &es)
+	checkGuards(s, &es)
 	each(s, func(r *Resource, c *Client) { checkClient(s, r, c, &es) })
 	checkSubjects(s, &es)
 	if len(es) == 0 {
@@ -64,6 +65,9 @@ func checkPolicy(s Set, r *Resource, p *Policy, es *Errors) {
 		r.fail(es, "grace", "grace may be 5m at most", "")
 	}
 	for name := range p.Claims {
+		if name == "status" && e.StatusList {
+			r.fail(es, "claims."+name, "status_list makes this claim", "leave out one of the two")
+		}
 		if slices.Contains(ownClaims, name) {
 			r.fail(es, "claims."+name, "this claim is the authority's own", "choose another name")
 		}

@@ -17,11 +17,12 @@ const (
 	KindIssuer  = "Issuer"
 	KindClient  = "Client"
 	KindUser    = "User"
+	KindGuard   = "Guard"
 )
 
 // Kinds lists the kinds in the order in which they are printed.
 func Kinds() []string {
-	return []string{KindIssuer, KindPolicy, KindRelease, KindService, KindClient, KindUser}
+	return []string{KindIssuer, KindPolicy, KindRelease, KindService, KindClient, KindUser, KindGuard}
 }
 
 // blank returns a pointer to an empty resource of a kind, or nil.
@@ -39,6 +40,8 @@ func blank(kind string) any {
 		return &Client{}
 	case KindUser:
 		return &User{}
+	case KindGuard:
+		return &Guard{}
 	}
 	return nil
 }
@@ -161,6 +164,7 @@ type Policy struct {
 	Grace         Duration                   `json:"grace,omitempty" doc:"How long the predecessor of a refresh token is answered with the same successor; 30s when left out."`
 	Claims        map[string]json.RawMessage `json:"claims,omitempty" doc:"Further claims: a literal, or ${user.NAME}, ${client.NAME}."`
 	Accept        []string                   `json:"accept,omitempty" doc:"Releases of the same service whose tokens are understood; * for all."`
+	StatusList    bool                       `json:"status_list,omitempty" doc:"Give each JWT a place in a published status list (Token Status List), for those who verify tokens without a gateway."`
 }
 
 // Issuer is another issuer whose tokens services may accept.
@@ -177,6 +181,7 @@ type Issuer struct {
 	Skew       Duration          `json:"skew,omitempty" doc:"Allowed difference of clocks, up to 5m."`
 	Claims     map[string]string `json:"claims,omitempty" doc:"Where facts are found: subject, client, scopes or id to a claim's name."`
 	Marks      []Mark            `json:"marks,omitempty" doc:"Rules that give its tokens a release; the first that fits wins."`
+	StatusList bool              `json:"status_list,omitempty" doc:"Obey the status lists that its tokens refer to (Token Status List): a token whose status can't be learnt is answered 503, one without a reference is accepted."`
 }
 
 // Introspect is how an issuer is asked about a token.

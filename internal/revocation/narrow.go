@@ -138,7 +138,7 @@ func narrowOf(r *mintmark.Revocation, word func(string) (uint16, bool)) (n narro
 		id, d, s.Grant = string(s.Grant), dimGrant, ""
 	}
 	c := r.Cutoff
-	if d == dimToken && id == "" || !s.IsZero() || r.Rollout != "" || c.FromSeq != 0 || c.From != 0 || !fits(c.To) || !fits(r.Forget) {
+	if d == dimToken && id == "" || !s.IsZero() || r.Rollout != "" || r.Until != 0 || c.FromSeq != 0 || c.From != 0 || !fits(c.To) || !fits(r.Forget) {
 		return n, false
 	}
 	if len(r.ID) < len(revPrefix) || string(r.ID[:len(revPrefix)]) != revPrefix {

@@ -199,6 +199,22 @@ func (st *state) drop(dropNarrow func(*narrow) bool, dropWide func(*wide) bool) 
 	return total
 }
 
+// Ending returns the suspensions that were to end by themselves at now (Unix
+// seconds) or before.
+func (s *Set) Ending(now int64) []mintmark.Revocation {
+	var out []mintmark.Revocation
+	// A fact with an end is never packed narrow: these are the few.
+	s.state.Load().wide.each(func(_ uint64, b *bucket[wide]) bool {
+		for i := range b.entries {
+			if f := b.entries[i].fact; f.Until != 0 && f.Until <= now && f.Action == mintmark.ActionSuspend {
+				out = append(out, *f)
+			}
+		}
+		return true
+	})
+	return out
+}
+
 // Load replaces the whole content, as from a snapshot.
 func (s *Set) Load(facts iter.Seq[mintmark.Revocation]) {
 	st := newState(s.seed)
