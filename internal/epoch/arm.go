@@ -28,9 +28,9 @@ func newSaltKey(salt string) saltKey {
 	return k
 }
 
-// cohort is HMAC-SHA-256(salt, subject), first 8 bytes big-endian modulo Cohorts
-// (RFC 2104, spelled out so that subjects of usual length cost no allocation).
-func cohort[T ~string | ~[]byte](k *saltKey, subject T) uint16 {
+// key is HMAC-SHA-256(salt, subject), first 8 bytes big-endian (RFC 2104, spelled
+// out so that subjects of usual length cost no allocation).
+func key[T ~string | ~[]byte](k *saltKey, subject T) uint64 {
 	var inner [sha256.BlockSize + 192]byte
 	for i, b := range k.block {
 		inner[i] = b ^ 0x36
@@ -47,8 +47,20 @@ func cohort[T ~string | ~[]byte](k *saltKey, subject T) uint16 {
 	}
 	copy(outer[sha256.BlockSize:], sum[:])
 	sum = sha256.Sum256(outer[:])
-	return uint16(binary.BigEndian.Uint64(sum[:8]) % Cohorts)
+	return binary.BigEndian.Uint64(sum[:8])
 }
+
+func cohort[T ~string | ~[]byte](k *saltKey, subject T) uint16 { return CohortOfKey(key(k, subject)) }
+
+// CohortOfKey returns the cohort of a subject by its key.
+func CohortOfKey(key uint64) uint16 { return uint16(key % Cohorts) }
+
+// Key names a subject under this service's salt in 64 bits, without saying who it
+// is; its cohort follows from it. It changes with the salt only.
+func (s *ServiceEntry) Key(subject string) uint64 { return key(&s.salt, subject) }
+
+// KeyOf is Key for bytes, as of an address.
+func (s *ServiceEntry) KeyOf(subject []byte) uint64 { return key(&s.salt, subject) }
 
 // Cohort returns the cohort, 0 to 9,999, that a subject is in for this service's
 // salt. It is sticky: it changes with the salt only.

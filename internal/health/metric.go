@@ -14,22 +14,21 @@ type Metric string
 
 // Metrics that are watched by default. Their names are on disk and on the wire.
 const (
-	RefusedToken     Metric = "refused_token"      // its form, signature, key, issuer, time, binding
-	RefusedPolicy    Metric = "refused_policy"     // scope, audience, policy, step-up
-	RefusedState     Metric = "refused_state"      // revoked, suspended, of a release taken back
-	UpstreamRefused  Metric = "upstream_refused"   // 401 or 403 on a token that was admitted
-	IssuanceFailed   Metric = "issuance_failed"    // the authority could not or would not mint
-	RefreshFailed    Metric = "refresh_failed"     // a refresh token was not taken
-	Reused           Metric = "reused"             // a superseded refresh token came again outside grace
-	Stranded         Metric = "stranded"           // minted by the candidate, refused by the stable release: invariant
-	CutOff           Metric = "cut_off"            // a stream or an answer ended abruptly
-	ServerError      Metric = "server_error"       // 5xx, or no answer, of the release that served
-	LatencyP50       Metric = "latency_p50"        // beyond the stable release's median before the rollout
-	LatencyP90       Metric = "latency_p90"        // beyond its 90th percentile
-	LatencyP99       Metric = "latency_p99"        // beyond its 99th percentile
-	userPrefix              = "user."              // declared by the rollout's spec
-	prometheusPrefix        = "prometheus."        // likewise, asked for at Prometheus
-	maxNamed                = len(userPrefix) + 63 // bytes
+	RefusedToken     Metric = "refused_token"    // its form, signature, key, issuer, time, binding
+	RefusedPolicy    Metric = "refused_policy"   // scope, audience, policy, step-up
+	RefusedState     Metric = "refused_state"    // revoked, suspended, of a release taken back
+	UpstreamRefused  Metric = "upstream_refused" // 401 or 403 on a token that was admitted
+	IssuanceFailed   Metric = "issuance_failed"  // the authority could not or would not mint
+	RefreshFailed    Metric = "refresh_failed"   // a refresh token was not taken
+	Reused           Metric = "reused"           // a superseded refresh token came again outside grace
+	Stranded         Metric = "stranded"         // minted by the candidate, refused by the stable release: invariant
+	CutOff           Metric = "cut_off"          // a stream or an answer ended abruptly
+	ServerError      Metric = "server_error"     // 5xx, or no answer, of the release that served
+	LatencyP50       Metric = "latency_p50"      // beyond the stable release's median before the rollout
+	LatencyP90       Metric = "latency_p90"      // beyond its 90th percentile
+	LatencyP99       Metric = "latency_p99"      // beyond its 99th percentile
+	userPrefix              = "user."            // declared by the rollout's spec
+	prometheusPrefix        = "prometheus."      // likewise, asked for at Prometheus
 )
 
 // Kind says how a metric's events become evidence.
@@ -101,9 +100,6 @@ func Catalogue() []Entry {
 		{LatencyP99, PlaceLatencyP99, Proportion, 1, "answers slower than its 99th percentile"},
 	}
 }
-
-// UserMetric returns the name of a metric that a spec declares.
-func UserMetric(name string) Metric { return Metric(userPrefix + name) }
 
 // ClassOf returns the metric that a refusal counts towards; false for those that
 // say nothing about a release: a request without a token, one that no route
