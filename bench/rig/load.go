@@ -27,7 +27,12 @@ func (w *world) turn(ctx context.Context, p *peer) (turn, error) {
 		p.warm = n >= w.o.tokens
 	}
 	before := p.cpu()
+	profile, err := w.profile(p)
+	if err != nil {
+		return turn{}, err
+	}
 	n, err := w.wrk(ctx, p, w.o.length)
+	profile(n)
 	if err != nil {
 		return turn{}, err
 	}

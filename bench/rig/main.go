@@ -32,6 +32,7 @@ func main() {
 	flag.StringVar(&o.core, "core", "0", "core of the proxy under test")
 	flag.StringVar(&o.others, "others", "1", "cores of everything else")
 	flag.StringVar(&o.only, "only", "", "names of peers, separated by commas; all when empty")
+	flag.StringVar(&o.perf, "perf", "", "directory for a profile of each turn by perf record (perf(1)); give -binary one that was not stripped")
 	serve := flag.String("serve", "", "internal: be a proxy (bare or reverseproxy) from -listen to -upstream")
 	listen := flag.String("listen", "", "internal")
 	upstream := flag.String("upstream", "", "internal")
@@ -56,6 +57,7 @@ type options struct {
 	conns                int
 	length               time.Duration
 	core, others, only   string
+	perf                 string
 }
 
 // peer is one proxy under test.

@@ -24,7 +24,7 @@ type world struct {
 // with a token it must verify anew.
 const (
 	whole    = "mintmark"
-	uncached = "mintmark, each token new"
+	uncached = "mintmark each token new"
 )
 
 func newWorld(ctx context.Context, o options) (_ *world, err error) {
