@@ -556,6 +556,16 @@ func TestJoin(t *testing.T) {
 	if _, err := c.fleet.Join(t.Context(), q, answer); !errors.Is(err, fleet.ErrJoin) {
 		t.Errorf("token used twice: %v", err)
 	}
+	second, err := c.fleet.Invite(t.Context(), "west", time.Minute, answer, "user:test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.fleet.Join(t.Context(), bus.JoinRequest{V: 1, Token: second, Gateway: "west", NKey: nkey}, answer); !errors.Is(err, fleet.ErrJoin) {
+		t.Errorf("one key for two names: %v", err)
+	}
+	if id, _ := c.fleet.Member(nkey); id != "east" {
+		t.Errorf("the key is now of %q", id)
+	}
 	if err := c.fleet.Remove(t.Context(), "east", "user:test"); err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,7 @@ type member struct {
 	suspect string
 	refused uint64
 	shown   time.Duration
+	marks   marks // single-use marks that it has in force
 }
 
 // position is a row by number and hash.
@@ -163,6 +164,10 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 	}
 	defer f.unlock()
 	f.mu.Lock()
+	if owner, ok := f.byKey[nkey]; ok && owner != id {
+		f.mu.Unlock()
+		return fmt.Errorf("%w: the key is gateway %s's: make one of its own", ErrJoin, owner)
+	}
 	m, known := f.members[id]
 	doc, version := memberDoc{Gateway: id, NKey: nkey, Joined: f.current.Load().Seq}, uint64(0)
 	if known {

@@ -276,18 +276,3 @@ func (f *Fleet) refreshKeys(ctx context.Context, _ mintmark.GatewayID, q bus.Key
 	a.V = bus.Version
 	return a
 }
-
-// once sets a single-use mark for all gateways.
-func (f *Fleet) once(ctx context.Context, _ mintmark.GatewayID, q bus.OnceRequest) bus.OnceReply {
-	_, err := f.cfg.Ledger.Append(ctx, ledger.Batch{Once: []ledger.Once{{
-		Space: q.Space, Key: q.Key, Expires: time.Unix(q.Expires, 0),
-	}}})
-	a := bus.OnceReply{V: bus.Version}
-	switch {
-	case errors.Is(err, ledger.ErrUsed):
-		a.Used = true
-	case err != nil:
-		a.Error = "the ledger is unavailable"
-	}
-	return a
-}
