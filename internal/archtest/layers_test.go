@@ -26,11 +26,12 @@ var layers = map[string]int{
 
 	"api": messages,
 
-	"internal/jose":      formats,
-	"internal/oauth":     formats,
-	"internal/handle":    formats,
-	"internal/forwarded": formats,
-	"internal/identity":  formats,
+	"internal/jose":       formats,
+	"internal/oauth":      formats,
+	"internal/handle":     formats,
+	"internal/statuslist": formats,
+	"internal/forwarded":  formats,
+	"internal/identity":   formats,
 
 	"internal/revocation": decisions,
 	"internal/epoch":      decisions,
@@ -88,9 +89,11 @@ var layers = map[string]int{
 // sameLayer names the arrows allowed within a layer.
 var sameLayer = map[string][]string{
 	"internal/oauth":      {"internal/jose"},
+	"internal/statuslist": {"internal/jose"},
 	"internal/epoch":      {"internal/revocation"},
 	"internal/admission":  {"internal/epoch", "internal/revocation"},
 	"internal/policy":     {"internal/epoch"},
+	"internal/health":     {"internal/epoch", "internal/sequential"},
 	"internal/rollout":    {"internal/epoch", "internal/revocation", "internal/policy"},
 	"internal/ledger":     {"internal/auditlog"},
 	"internal/projection": {"internal/ledger", "internal/bus"},

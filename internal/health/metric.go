@@ -78,6 +78,9 @@ type Entry struct {
 	// Weight is the metric's default share in the weighted mean of the evidence; the
 	// weights of those that take part are scaled to sum to 1.
 	Weight float64
+	// Needed: a pass waits until this metric excludes Spec.Acceptable. Events that
+	// are rare while all is well can't be: a rollout would never see enough of them.
+	Needed bool
 	About  string
 }
 
@@ -85,19 +88,19 @@ type Entry struct {
 // what it gets.
 func Catalogue() []Entry {
 	return []Entry{
-		{RefusedToken, PlaceRefusedToken, Proportion, 1, "tokens refused for what they are: expired, malformed, bound to another key"},
-		{RefusedPolicy, PlaceRefusedPolicy, Proportion, 1, "tokens refused by policy: scope, audience, kind, step-up"},
-		{RefusedState, PlaceRefusedState, Proportion, 1, "tokens refused because they or their release were taken back"},
-		{UpstreamRefused, PlaceUpstreamRefused, Proportion, 2, "the service answered 401 or 403 to a token that the gateway had admitted"},
-		{IssuanceFailed, PlaceIssuanceFailed, Proportion, 1, "the authority did not issue a token that was asked for"},
-		{RefreshFailed, PlaceRefreshFailed, Proportion, 1, "a refresh token was not taken"},
-		{Reused, PlaceReused, Proportion, 1, "a superseded refresh token was used again outside its grace"},
-		{Stranded, PlaceStranded, Invariant, 0, "the candidate minted a token that the stable release would refuse"},
-		{CutOff, PlaceCutOff, Proportion, 1, "an answer or a stream ended abruptly"},
-		{ServerError, PlaceServerError, Proportion, 2, "the service answered 5xx or not at all"},
-		{LatencyP50, PlaceLatencyP50, Proportion, 0.5, "answers slower than the stable release's median before the rollout"},
-		{LatencyP90, PlaceLatencyP90, Proportion, 0.5, "answers slower than its 90th percentile"},
-		{LatencyP99, PlaceLatencyP99, Proportion, 1, "answers slower than its 99th percentile"},
+		{RefusedToken, PlaceRefusedToken, Proportion, 1, false, "tokens refused for what they are: expired, malformed, bound to another key"},
+		{RefusedPolicy, PlaceRefusedPolicy, Proportion, 1, false, "tokens refused by policy: scope, audience, kind, step-up"},
+		{RefusedState, PlaceRefusedState, Proportion, 1, false, "tokens refused because they or their release were taken back"},
+		{UpstreamRefused, PlaceUpstreamRefused, Proportion, 2, false, "the service answered 401 or 403 to a token that the gateway had admitted"},
+		{IssuanceFailed, PlaceIssuanceFailed, Proportion, 1, false, "the authority did not issue a token that was asked for"},
+		{RefreshFailed, PlaceRefreshFailed, Proportion, 1, false, "a refresh token was not taken"},
+		{Reused, PlaceReused, Proportion, 1, false, "a superseded refresh token was used again outside its grace"},
+		{Stranded, PlaceStranded, Invariant, 0, false, "the candidate minted a token that the stable release would refuse"},
+		{CutOff, PlaceCutOff, Proportion, 1, false, "an answer or a stream ended abruptly"},
+		{ServerError, PlaceServerError, Proportion, 2, false, "the service answered 5xx or not at all"},
+		{LatencyP50, PlaceLatencyP50, Proportion, 0.5, true, "answers slower than the stable release's median before the rollout"},
+		{LatencyP90, PlaceLatencyP90, Proportion, 0.5, true, "answers slower than its 90th percentile"},
+		{LatencyP99, PlaceLatencyP99, Proportion, 1, true, "answers slower than its 99th percentile"},
 	}
 }
 

@@ -42,6 +42,8 @@ type MetricSpec struct {
 	Name Metric `json:"name"`
 	// Weight in the mean of the evidence; 0 only watches.
 	Weight float64 `json:"weight"`
+	// Needed: a pass waits for this metric's own evidence. Latency always is.
+	Needed bool `json:"needed,omitempty"`
 }
 
 // UserSpec is a metric over requests: a request is bad when the expression holds.
@@ -181,7 +183,7 @@ func (s Spec) Entries() []Entry {
 	out := Catalogue()
 	for _, m := range s.Metrics {
 		if e, err := find(out, m.Name); err == nil {
-			e.Weight = m.Weight
+			e.Weight, e.Needed = m.Weight, e.Needed || m.Needed
 		}
 	}
 	place := PlaceUser
