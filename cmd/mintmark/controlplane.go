@@ -81,7 +81,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	if err := p.apply(ctx, c, o.Apply); err != nil {
 		return err
 	}
-	ports := adminapi.Authority{A: p.auth, CountLive: func(ctx context.Context, s mintmark.Selector) (int64, error) {
+	ports := adminapi.Authority{A: p.auth, URLs: p.cfg.AdminURLs(), CountLive: func(ctx context.Context, s mintmark.Selector) (int64, error) {
 		return p.store.CountLive(ctx, s, mintmark.Cutoff{}, time.Now())
 	}}
 	admin := adminapi.New(adminapi.Config{

@@ -18,6 +18,11 @@ import (
 // and accounts.
 type Authority struct {
 	A *authority.Authority
+	// URLs are those that callers know the admin API by, without path, the usual one
+	// first: a DPoP proof must name one of them. Without any, bound tokens are
+	// refused: a proof made for another server, taken from there, would name
+	// whatever its thief calls us.
+	URLs []string
 	// CountLive counts live tokens, for keys.
 	CountLive func(ctx context.Context, sel mintmark.Selector) (int64, error)
 }
@@ -25,12 +30,31 @@ type Authority struct {
 // Authenticate implements Authenticator: an access token of ours for the admin
 // audience, with its proof if it is bound.
 func (a Authority) Authenticate(w http.ResponseWriter, r *http.Request) (Caller, bool) {
-	t, err := a.A.Present(w, r, a.A.AdminAudience())
+	base := a.base(r.Host)
+	if base == "" && r.Header.Get("DPoP") != "" {
+		write(w, api.NewProblem(api.CodeUnauthorized, "control does not know by which URL it is called, so it can't check a DPoP proof", "set admin.url in mintmark.yaml, or use a token that is not bound"))
+		return Caller{}, false
+	}
+	t, err := a.A.Present(w, r, a.A.AdminAudience(), base)
 	if err != nil {
 		a.A.Challenge(w, r, err)
 		return Caller{}, false
 	}
 	return CallerOf(t), true
+}
+
+// base is the URL of ours with that host, or else the usual one: what stands in
+// front may call us by another name than it is called.
+func (a Authority) base(host string) string {
+	for _, u := range a.URLs {
+		if _, name, _ := strings.Cut(u, "://"); strings.EqualFold(name, host) {
+			return u
+		}
+	}
+	if len(a.URLs) > 0 {
+		return a.URLs[0]
+	}
+	return ""
 }
 
 // CallerOf reads a token's scopes as roles.

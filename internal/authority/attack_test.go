@@ -162,7 +162,7 @@ func TestServiceCannotSpeakForAdmin(t *testing.T) {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, w.server.URL+"/v1/status", nil)
 	must(t, err)
 	req.Header.Set("Authorization", "Bearer "+ans["access_token"].(string))
-	if tok, err := w.auth.Present(nil, req, w.auth.AdminAudience()); err == nil {
+	if tok, err := w.auth.Present(nil, req, w.auth.AdminAudience(), ""); err == nil {
 		t.Errorf("the admin API takes %+v", tok)
 	}
 }

@@ -261,7 +261,7 @@ func (a *Authority) push(w http.ResponseWriter, r *http.Request) (map[string]any
 		}
 		return nil, err
 	}
-	jkt, err := a.proof(w, r, "", &who.once)
+	jkt, err := a.proof(w, r, a.origin, "", &who.once)
 	if err != nil {
 		return nil, err
 	}

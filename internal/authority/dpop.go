@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -22,7 +23,7 @@ const nonceTurn = 2 * time.Minute
 // endpoints and returns what tokens shall be bound to.
 func (a *Authority) proofs(w http.ResponseWriter, r *http.Request, c *Client, once *[]ledger.Once) (mintmark.Binding, error) {
 	var b mintmark.Binding
-	jkt, err := a.proof(w, r, "", once)
+	jkt, err := a.proof(w, r, a.origin, "", once)
 	if err != nil {
 		return b, err
 	}
@@ -41,8 +42,9 @@ func (a *Authority) proofs(w http.ResponseWriter, r *http.Request, c *Client, on
 }
 
 // proof checks the DPoP header, if there is one, and returns the key's thumbprint
-// (RFC 9449 §5). access is the token it must be bound to (ath), if any.
-func (a *Authority) proof(w http.ResponseWriter, r *http.Request, access string, once *[]ledger.Once) (string, error) {
+// (RFC 9449 §5). base is the server's URL as clients know it, access the token that
+// the proof must be bound to (ath), if any.
+func (a *Authority) proof(w http.ResponseWriter, r *http.Request, base, access string, once *[]ledger.Once) (string, error) {
 	headers := r.Header.Values("DPoP")
 	if len(headers) == 0 {
 		return "", nil
@@ -51,7 +53,7 @@ func (a *Authority) proof(w http.ResponseWriter, r *http.Request, access string,
 	if len(headers) > 1 {
 		return "", refuse("invalid_dpop_proof", "more than one DPoP proof")
 	}
-	want := oauth.ProofCheck{Method: r.Method, URI: a.origin + r.URL.EscapedPath(), Now: a.d.Now(), Token: access}
+	want := oauth.ProofCheck{Method: r.Method, URI: base + requested(r), Now: a.d.Now(), Token: access}
 	if a.cfg.DPoPNonce {
 		want.Nonce = a.nonceOK
 	}
@@ -64,6 +66,15 @@ func (a *Authority) proof(w http.ResponseWriter, r *http.Request, access string,
 	}
 	*once = append(*once, ledger.Once{Space: spaceDPoP, Key: p.JKT + "\x00" + p.ID, Expires: time.Unix(p.Expires, 0).Add(time.Second)})
 	return p.JKT, nil
+}
+
+// requested is the path as the client sent it: routers on the way here may have
+// changed r.URL.
+func requested(r *http.Request) string {
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		return u.EscapedPath()
+	}
+	return r.URL.EscapedPath()
 }
 
 // nonce returns the nonce of this turn or of turns ago: a turn's number under a

@@ -575,13 +575,13 @@ func TestByHand(t *testing.T) {
 	req, err := http.NewRequest(http.MethodGet, w.server.URL+"/v1/status", nil)
 	must(t, err)
 	req.Header.Set("Authorization", "Bearer "+ans["access_token"].(string))
-	tok, err := w.auth.Present(nil, req, w.auth.AdminAudience())
+	tok, err := w.auth.Present(nil, req, w.auth.AdminAudience(), "")
 	must(t, err)
 	if !tok.HasScope("admin:operator") || tok.Client != "root" {
 		t.Errorf("presented %+v", tok)
 	}
 	req.Header.Set("Authorization", "Bearer "+k.Value.Reveal())
-	if _, err := w.auth.Present(nil, req, w.auth.AdminAudience()); err == nil {
+	if _, err := w.auth.Present(nil, req, w.auth.AdminAudience(), ""); err == nil {
 		t.Error("a service's token was taken by the admin API")
 	}
 }

@@ -78,7 +78,7 @@ var scopeClaims = map[string][]string{
 // serveUserinfo answers OpenID Core §5.3, for a token whose grant holds openid,
 // whatever service the token itself is for.
 func (a *Authority) serveUserinfo(w http.ResponseWriter, r *http.Request) {
-	t, err := a.Present(w, r, "")
+	t, err := a.Present(w, r, "", "")
 	if err != nil {
 		a.Challenge(w, r, err)
 		return

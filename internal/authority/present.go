@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,9 +59,10 @@ func (a *Authority) verifyOwn(value, typ string) (jose.Claims, bool) {
 
 // Present checks the access token of a request at one of our own endpoints and
 // its binding: Authorization Bearer or DPoP, or a client certificate's. audience
-// must be one of the token's, unless empty. The error is a refusal that
-// Challenge answers.
-func (a *Authority) Present(w http.ResponseWriter, r *http.Request, audience string) (*mintmark.Token, error) {
+// must be one of the token's, unless empty. base is the URL, without path, that
+// callers know the endpoint's server by, which a DPoP proof must name; empty is the
+// issuer's origin. The error is a refusal that Challenge answers.
+func (a *Authority) Present(w http.ResponseWriter, r *http.Request, audience, base string) (*mintmark.Token, error) {
 	auth := r.Header.Values("Authorization")
 	if len(auth) == 0 {
 		return nil, refuseWith(http.StatusUnauthorized, "", "")
@@ -96,7 +98,7 @@ func (a *Authority) Present(w http.ResponseWriter, r *http.Request, audience str
 	}
 	if dpop {
 		var once []ledger.Once
-		jkt, err := a.proof(w, r, value, &once)
+		jkt, err := a.proof(w, r, cmp.Or(base, a.origin), value, &once)
 		if err != nil {
 			var ref *refusal
 			if errors.As(err, &ref) {

@@ -51,7 +51,7 @@ func TestUpstreamProvider(t *testing.T) {
 	req, err := http.NewRequest(http.MethodGet, w.server.URL+"/", nil)
 	must(t, err)
 	req.Header.Set("Authorization", "Bearer "+ans["access_token"].(string))
-	tok, err := w.auth.Present(nil, req, "")
+	tok, err := w.auth.Present(nil, req, "", "")
 	must(t, err)
 	if tok.Subject != "corp:ada" || tok.ACR != "provider" {
 		t.Errorf("token of %q by %q", tok.Subject, tok.ACR)

@@ -13,6 +13,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -47,6 +48,7 @@ type Config struct {
 	Issuer    string    `json:"issuer,omitempty" jsonschema:"Issuer identifier of the authority (RFC 8414 §2): the URL under which clients reach it, without a trailing slash."`
 	Listen    Listen    `json:"listen,omitzero" jsonschema:"Where each part listens."`
 	Control   Control   `json:"control,omitzero" jsonschema:"How control leads its gateways."`
+	Admin     Admin     `json:"admin,omitzero" jsonschema:"How the admin API is called."`
 	Authority Authority `json:"authority,omitzero" jsonschema:"The authority's surroundings."`
 	Gateway   Gateway   `json:"gateway,omitzero" jsonschema:"This process as a gateway apart from control."`
 	Log       Log       `json:"log,omitzero" jsonschema:"The log on standard error."`
@@ -122,6 +124,37 @@ type Gateway struct {
 	Cache     int      `json:"cache,omitempty" jsonschema:"Verified tokens kept in memory, 1,000 to 10,000,000. Default 200,000."`
 	Spool     int      `json:"spool_mb,omitempty" jsonschema:"Bound in MiB of the queue of records not yet acknowledged, 1 to 65,536. Default 256."`
 	Trusted   Networks `json:"trusted_proxies,omitempty" jsonschema:"Networks of proxies in front of the gateway and of those that ask the decision endpoint: what they say in X-Forwarded-For, X-Forwarded-Proto and Forwarded about the client's address and scheme is believed. Nobody is when empty."`
+}
+
+// Admin is how the admin API is called.
+type Admin struct {
+	URL string `json:"url,omitempty" jsonschema:"URL, without a path, by which callers reach the admin API; DPoP proofs must name it. Default: made of listen.admin, where that is an address of one host."`
+}
+
+// AdminURLs returns the URLs that callers know the admin API by, the usual one
+// first; none when nothing tells.
+func (c Config) AdminURLs() []string {
+	if c.Admin.URL != "" {
+		return []string{c.Admin.URL}
+	}
+	host, port, err := net.SplitHostPort(c.Listen.Admin.Address)
+	ip, _ := netip.ParseAddr(host)
+	if err != nil || host == "" || ip.IsUnspecified() {
+		return nil
+	}
+	hosts := []string{host}
+	if loopbackHost(host) {
+		hosts = append(hosts, "localhost", "127.0.0.1", "::1")
+	}
+	scheme := "http://"
+	if c.Listen.Admin.TLS != nil {
+		scheme = "https://"
+	}
+	urls := make([]string, len(hosts))
+	for i, h := range hosts {
+		urls[i] = scheme + net.JoinHostPort(h, port)
+	}
+	return urls
 }
 
 // Authority is the authority's surroundings.

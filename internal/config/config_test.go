@@ -74,6 +74,7 @@ func TestMistakes(t *testing.T) {
 		{"alias", "data: &a x\nissuer: *a", "", "aliases are not accepted"},
 		{"broken", "data: [", "", "not YAML"},
 		{"network", "egress: {allow: [ten]}", "", "is not a network"},
+		{"admin URL with a path", "admin: {url: 'https://a.example/v1'}", "", "admin.url: \"https://a.example/v1\" is more than a server"},
 		{"everybody is a proxy", "gateway: {trusted_proxies: [0.0.0.0/0]}", "", "gateway.trusted_proxies[0]: 0.0.0.0/0 trusts every client"},
 		{"proxies in disguise", "authority: {trusted_proxies: ['::ffff:10.0.0.0/104']}", "", "authority.trusted_proxies[0]: ::ffff:10.0.0.0/104 is IPv4 written as IPv6"},
 		{"null", "data:", "", "empty value"},
@@ -187,4 +188,22 @@ func FuzzParse(f *testing.F) {
 			_ = err.Error()
 		}
 	})
+}
+
+func TestAdminURLs(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"", "http://127.0.0.1:8082 http://localhost:8082 http://127.0.0.1:8082 http://[::1]:8082"},
+		{"listen: {admin: {address: '10.0.0.1:443', tls: {cert: a, key: b}}}", "https://10.0.0.1:443"},
+		{"listen: {admin: {address: '0.0.0.0:443', tls: {cert: a, key: b}}}", ""},
+		{"admin: {url: 'https://control.example'}\nlisten: {admin: {address: ':443', tls: {cert: a, key: b}}}", "https://control.example"},
+		{"listen: {admin: {address: '-'}}", ""},
+	} {
+		c, err := Parse("", []byte(tt.text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.AdminURLs(), " "); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.text, got, tt.want)
+		}
+	}
 }

@@ -26,6 +26,12 @@ func (c Config) Validate(file string) Errors {
 	v.bus("listen.bus", c.Listen.Bus)
 	v.span("control.lease", c.Control.Lease.D(), 500*time.Millisecond, time.Minute)
 	v.span("control.wait_timeout", c.Control.WaitTimeout.D(), 10*time.Millisecond, 10*time.Minute)
+	if c.Admin.URL != "" {
+		v.url("admin.url", c.Admin.URL, false)
+		if u, err := url.Parse(c.Admin.URL); err == nil && (u.Path != "" || u.RawQuery != "" || u.Fragment != "") {
+			v.fail("admin.url", fmt.Sprintf("%.80q is more than a server", c.Admin.URL), "leave out what comes after host and port")
+		}
+	}
 	v.proxies("authority.trusted_proxies", c.Authority.Trusted)
 	v.proxies("gateway.trusted_proxies", c.Gateway.Trusted)
 	v.number("gateway.cache", c.Gateway.Cache, 1_000, 10_000_000)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,6 +166,61 @@ scopes: [orders.read]
 	// A person over TLS: cookies are Secure, and the flow still works.
 	alice := w.person("web")
 	w.want("alice over TLS", w.call(alice.Access), 200, "")
+}
+
+// TestDPoPAtTheAdminAPI binds an operator's token to a key: it is good with a proof
+// for the admin API's own URL, and for nothing else.
+func TestDPoPAtTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, option{})
+	key := newSigner(t, "")
+	got := w.operatorToken("DPoP", key.proof("POST", w.issuer+"/token", "", nil))
+	if got.Type != "DPoP" {
+		t.Fatalf("token type %q", got.Type)
+	}
+	call := func(uri, proof, scheme string) int {
+		return w.get(w.client, uri, "Authorization", scheme+" "+got.Access, "DPoP", proof).status
+	}
+	status := w.adminURL + "/v1/status"
+	once := key.proof("GET", status, got.Access, nil)
+	if s := call(status, once, "DPoP"); s != 200 {
+		t.Errorf("a bound token with its proof: %d", s)
+	}
+	alias := strings.Replace(status, "127.0.0.1", "localhost", 1)
+	if s := call(alias, key.proof("GET", alias, got.Access, nil), "DPoP"); s != 200 {
+		t.Errorf("by its other name: %d", s)
+	}
+	for name, try := range map[string]struct{ proof, scheme string }{
+		"the proof again":        {once, "DPoP"},
+		"another server's proof": {key.proof("GET", "https://evil.example/v1/status", got.Access, nil), "DPoP"},
+		"a proof for the issuer": {key.proof("GET", w.issuer+"/v1/status", got.Access, nil), "DPoP"},
+		"another path's proof":   {key.proof("GET", w.adminURL+"/v1/tokens", got.Access, nil), "DPoP"},
+		"another key's proof":    {newSigner(t, "").proof("GET", status, got.Access, nil), "DPoP"},
+		"as a bearer token":      {key.proof("GET", status, got.Access, nil), "Bearer"},
+	} {
+		if s := call(status, try.proof, try.scheme); s != 401 {
+			t.Errorf("%s: %d", name, s)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", status, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "evil.example"
+	req.Header = http.Header{"Authorization": {"DPoP " + got.Access}, "Dpop": {key.proof("GET", "http://evil.example/v1/status", got.Access, nil)}}
+	res, err := w.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 401 {
+		t.Errorf("a proof for the name that the request came under: %d", res.StatusCode)
+	}
+	// A path that ends in a verb is routed by another one inside.
+	verb := w.adminURL + "/v1/rollouts/none:promote"
+	a := w.do(w.client, "POST", verb, "Authorization", "DPoP "+got.Access, "DPoP", key.proof("POST", verb, got.Access, nil))
+	if a.status == 401 {
+		t.Errorf("a verb: %d %s", a.status, a.body)
+	}
 }
 
 // TestOpaqueTokens mints what says nothing to who holds it.

@@ -159,8 +159,8 @@ scopes: [orders.read, orders.write]
 `, audience, upstream, redirect)
 }
 
-// operator signs the first operator in, by client credentials like any client.
-func (w *world) operator() *api.Client {
+// operatorToken signs the first operator in, by client credentials like any client.
+func (w *world) operatorToken(header ...string) tokens {
 	w.t.Helper()
 	b, err := os.ReadFile(filepath.Join(w.dir, "data", "operator.json"))
 	if err != nil {
@@ -175,10 +175,17 @@ func (w *world) operator() *api.Client {
 	if err := json.Unmarshal(b, &c); err != nil {
 		w.t.Fatal(err)
 	}
-	ans := w.token(w.client, url.Values{"grant_type": {"client_credentials"}, "scope": {c.Scope}, "resource": {c.Resource}}, c.ClientID, c.Secret)
+	ans := w.token(w.client, url.Values{"grant_type": {"client_credentials"}, "scope": {c.Scope}, "resource": {c.Resource}}, c.ClientID, c.Secret, header...)
 	if ans.Access == "" {
 		w.t.Fatalf("the operator got no token: %s %s", ans.Error, ans.Description)
 	}
+	return ans
+}
+
+// operator is the first operator's hand on the admin API.
+func (w *world) operator() *api.Client {
+	w.t.Helper()
+	ans := w.operatorToken()
 	a, err := api.NewClient(api.Config{Server: w.adminURL, Token: mintmark.NewSecret(ans.Access), HTTP: &http.Client{Timeout: 60 * time.Second}})
 	if err != nil {
 		w.t.Fatal(err)
