@@ -50,6 +50,15 @@ type Compact struct {
 // Nothing is verified: see Key.Verify. The token's bytes are kept, not copied.
 func Parse(token []byte) (Compact, error) { return parse(token, false, nil) }
 
+// ParseLong is Parse for a text of up to limit bytes, where a token that long is
+// expected: a status list.
+func ParseLong(token []byte, limit int) (Compact, error) {
+	if len(token) > limit {
+		return Compact{}, errTokenSize
+	}
+	return split(token, false, nil)
+}
+
 // ParseProof is Parse for a text whose header must carry its own key: a DPoP
 // proof (RFC 9449 §4.2), and nothing else.
 func ParseProof(token []byte) (Compact, error) { return parse(token, true, nil) }
@@ -58,6 +67,11 @@ func parse(token []byte, proof bool, scratch *Scratch) (c Compact, err error) {
 	if len(token) > MaxToken {
 		return c, errTokenSize
 	}
+	return split(token, proof, scratch)
+}
+
+// split reads a text whose length was judged.
+func split(token []byte, proof bool, scratch *Scratch) (c Compact, err error) {
 	first := bytes.IndexByte(token, '.')
 	last := bytes.LastIndexByte(token, '.')
 	if first <= 0 || last == first || bytes.IndexByte(token[first+1:last], '.') >= 0 {
