@@ -150,7 +150,7 @@ func (c Config) validateMetrics() (faults []error) {
 		}
 		weighted++
 		sum += m.Weight
-		check(m.Weight > 0 && m.Weight <= 1, "metric %q: weight is %v: want above 0, up to 1 (give all metrics a weight, or none)", m.Name, m.Weight)
+		check(m.Weight >= 0 && m.Weight <= 1, "metric %q: weight is %v: want 0 to 1", m.Name, m.Weight)
 		check(m.Null >= 1 && m.Null <= maxRatio, "metric %q: null is %v: want a rate ratio of 1 or more", m.Name, m.Null)
 		check(m.MaxRatio > m.Null && m.MaxRatio <= maxRatio, "metric %q: max_ratio is %v: want more than its null, %v", m.Name, m.MaxRatio, m.Null)
 		if m.Kind == Latency {

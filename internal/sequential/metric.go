@@ -58,9 +58,10 @@ type Metric struct {
 	Name string `json:"name"`
 	// Kind: the zero value is Count.
 	Kind Kind `json:"kind"`
-	// Weight is the metric's part of α, 0 < Weight ≤ 1. The weights of all metrics
-	// that are no invariants sum to 1; when all are 0 they are equal. An
-	// invariant's is 0.
+	// Weight is the metric's part of α, 0 to 1. The weights of all metrics that are
+	// no invariants sum to 1; when all are 0 they are equal. One metric of weight 0 among others
+	// is watched: it is reported and, unless FailOnly, needed for a pass, but never
+	// fails. An invariant's is 0.
 	Weight float64 `json:"weight,omitempty"`
 	// Level is the quantile of a Latency metric, 0 < Level < 1; else 0.
 	Level float64 `json:"level,omitempty"`
