@@ -157,6 +157,17 @@ const (
 	DocPending = "pending"
 )
 
+// Reached counts the tokens of one release and client that a selector covers.
+type Reached struct {
+	Release mintmark.ReleaseID
+	Client  mintmark.ClientID
+	// Tokens are live by their own state: issued or active, and not over.
+	Tokens int64
+	// Last is the Unix second at which the last of them is over, suspended ones
+	// included; 0 when one never is.
+	Last int64
+}
+
 // TokenFilter selects rows of the token read model; zero members do not restrict.
 type TokenFilter struct {
 	Selector mintmark.Selector

@@ -53,6 +53,7 @@ const (
 	qSeqTo           = "issued_to"
 	qLive            = "live_tokens"
 	qExpired         = "expired_between"
+	qListed          = "tokens_listed"
 )
 
 // A query is one SQL text with its name.
@@ -96,6 +97,8 @@ var queries = func() map[string]string {
 			WHERE t.exp > ?1 AND t.state IN (1, 2) GROUP BY 1, 2, 3`,
 		qExpired: `SELECT coalesce(t.release, ''), coalesce(t.client, ''), t.issuer, count(*) FROM tokens t
 			WHERE t.exp > ?1 AND t.exp <= ?2 AND t.state IN (1, 2, 3) GROUP BY 1, 2, 3`,
+		qListed: `SELECT ` + tokenColumns + `WHERE t.release = ?1 AND t.exp >= ?2 AND t.exp < ?3 AND t.kind = 1
+			AND (?4 = '' OR (t.exp, t.n) > (SELECT a.exp, a.n FROM tokens a WHERE a.id = ?4)) ORDER BY t.exp, t.n LIMIT ?5`,
 		qSeqFrom: `SELECT coalesce(min(seq), 0) FROM tokens WHERE kind <> 5 AND iat BETWEEN ?1
 			AND (SELECT iat FROM tokens WHERE kind <> 5 AND iat >= ?1 ORDER BY iat LIMIT 1) + 2`,
 		qSeqTo: `SELECT coalesce(max(seq), 0) FROM tokens WHERE kind <> 5 AND iat <= ?1
@@ -103,6 +106,8 @@ var queries = func() map[string]string {
 	}
 	for _, lead := range leads {
 		m["tokens_by_"+lead.name] = `SELECT ` + tokenColumns + `WHERE ` + lead.where + pageWhere
+		m["reach_by_"+lead.name] = `SELECT coalesce(t.release, ''), coalesce(t.client, ''), sum(t.state IN (1, 2)), max(t.exp) FROM tokens t WHERE ` +
+			lead.where + selectorWhere + ` AND t.exp > ?13 AND t.state IN (1, 2, 3) GROUP BY 1, 2`
 		m["count_by_"+lead.name] = `SELECT count(*) FROM tokens t WHERE ` + lead.where + selectorWhere + ` AND t.exp > ?13 AND t.state IN (1, 2)`
 	}
 	for dim, column := range liveColumns {

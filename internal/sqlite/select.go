@@ -36,6 +36,25 @@ func (s *Store) CountLive(ctx context.Context, sel mintmark.Selector, cut mintma
 		selectorArgs(sel, cut, now.Unix())...)
 }
 
+// Reach divides what CountLive counts by release and client, in no particular
+// order, and says when the last of them is over.
+func (s *Store) Reach(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) ([]ledger.Reached, error) {
+	return many(ctx, s, "reach_by_"+lead(sel), func(r scanner) (c ledger.Reached, err error) {
+		err = r.Scan(&c.Release, &c.Client, &c.Tokens, &c.Last)
+		if c.Last == never {
+			c.Last = 0
+		}
+		return c, err
+	}, selectorArgs(sel, cut, now.Unix())...)
+}
+
+// Listed returns our JWTs of a release whose expiry is from ≤ exp < to (Unix
+// seconds), whatever their state, in order of expiry after one: all that may have
+// a place in its status lists. Who pages on passes the last token's expiry as from.
+func (s *Store) Listed(ctx context.Context, release mintmark.ReleaseID, from, to int64, after mintmark.TokenID, limit int) ([]ledger.TokenRow, error) {
+	return many(ctx, s, qListed, scanToken, string(release), from, to, string(after), bound(limit))
+}
+
 // LiveBy counts live tokens by release, key, client, issuer or kind; "" counts
 // those without one. It reads every live token.
 func (s *Store) LiveBy(ctx context.Context, dimension string, now time.Time) (map[string]int64, error) {

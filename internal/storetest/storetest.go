@@ -27,6 +27,8 @@ type Store interface {
 	TokenByHandle(ctx context.Context, handle []byte) (ledger.TokenRow, error)
 	Tokens(ctx context.Context, f ledger.TokenFilter) ([]ledger.TokenRow, error)
 	CountLive(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) (int64, error)
+	Reach(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) ([]ledger.Reached, error)
+	Listed(ctx context.Context, release mintmark.ReleaseID, from, to int64, after mintmark.TokenID, limit int) ([]ledger.TokenRow, error)
 	LiveBy(ctx context.Context, dimension string, now time.Time) (map[string]int64, error)
 	SeqWindow(ctx context.Context, from, to time.Time) (first, last uint64, err error)
 	Family(ctx context.Context, id mintmark.FamilyID) (ledger.FamilyRow, error)
@@ -67,6 +69,8 @@ func Run(t *testing.T, open Open) {
 		{"StateLog", testStateLog},
 		{"Usage", testUsage},
 		{"Selectors", testSelectors},
+		{"Reach", testReach},
+		{"Listed", testListed},
 		{"Purge", testPurge},
 		{"Failures", testFailures},
 		{"Plans", testPlans},
