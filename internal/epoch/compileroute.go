@@ -39,7 +39,7 @@ func (c *compiler) routes(s *ServiceEntry) {
 		}
 		e := &RouteEntry{
 			Route: r, Service: s, ID: s.Name + "/" + r.Name, Index: len(c.table.routes),
-			Budget: r.Staleness, kinds: defaultKinds,
+			Budget: r.Staleness, kinds: defaultKinds, methods: methodBits(r.Methods),
 		}
 		if len(r.Kinds) > 0 {
 			e.kinds = kindBits(r.Kinds)

@@ -2,6 +2,7 @@ package epoch
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -90,6 +91,40 @@ func TestMatch(t *testing.T) {
 		if got != tc.want {
 			t.Errorf("%s %s: %q, want %q", tc.method, tc.path, got, tc.want)
 		}
+	}
+}
+
+// Literals are found alike when they are few and when they are many, and so are
+// methods that every program knows and those that few do.
+func TestMatchManyLiteralsAndOddMethods(t *testing.T) {
+	for _, n := range []int{1, few, few + 1, 3 * few} {
+		routes := []Route{
+			{Name: "purge", Path: "/x/0", Methods: []string{"PURGE"}},
+			{Name: "link", Path: "/x/0", Methods: []string{"LINK", "DELETE"}},
+			{Name: "rest", Path: "/x/{id}"},
+		}
+		for i := range n {
+			routes = append(routes, Route{Name: fmt.Sprint("r", i), Path: fmt.Sprint("/x/", i), Methods: []string{"GET", "HEAD"}})
+		}
+		table := routed(t, routes...)
+		check := func(method, path, want string) {
+			t.Helper()
+			if e := table.Match(method, "h", path, nil); e == nil || e.Name != want {
+				t.Errorf("%d literals: %s %s: %v, want %s", n, method, path, e, want)
+			}
+		}
+		for i := range n {
+			path, name := fmt.Sprint("/x/", i), fmt.Sprint("r", i)
+			check("GET", path, name)
+			check("HEAD", path, name)
+			check("POST", path, "rest")
+			check("get", path, "rest")
+		}
+		check("PURGE", "/x/0", "purge")
+		check("LINK", "/x/0", "link")
+		check("DELETE", "/x/0", "link")
+		check("MERGE", "/x/0", "rest")
+		check("GET", fmt.Sprint("/x/", n), "rest")
 	}
 }
 

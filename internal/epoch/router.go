@@ -19,10 +19,27 @@ type router struct {
 
 // node is a place in the tree after some segments.
 type node struct {
-	literal map[string]*node
-	param   *node
-	exact   []*RouteEntry // patterns that end here, most specific first
-	prefix  []*RouteEntry // patterns that go on with "/*"
+	literals []literal
+	index    map[string]*node // of literals; nil while they are few
+	param    *node
+	exact    []*RouteEntry // patterns that end here, most specific first
+	prefix   []*RouteEntry // patterns that go on with "/*"
+}
+
+// literal is a segment that stands for itself.
+type literal struct {
+	segment string
+	node    *node
+}
+
+// few is how many literals are found faster one by one than in a map.
+const few = 8
+
+// asked is what a route is asked beside the host and the path.
+type asked struct {
+	method string
+	bit    uint16 // of the method
+	header func(string) string
 }
 
 // match returns the most specific route; see Route for the order.
@@ -30,30 +47,41 @@ func (r *router) match(method, host, path string, header func(string) string) *R
 	if !PathOK(path) {
 		return nil
 	}
-	rest := path[1:]
-	var room [256]byte
-	name, ok := lowerHost(room[:0], host)
-	if ok {
-		if n := r.exact[string(name)]; n != nil {
-			if e := n.find(method, rest, header); e != nil {
-				return e
-			}
-		}
-		for i := 0; len(r.wild) > 0 && i < len(name); i++ {
-			if name[i] != '.' {
-				continue
-			}
-			if n := r.wild[string(name[i+1:])]; n != nil {
-				if e := n.find(method, rest, header); e != nil {
-					return e
-				}
-			}
+	a := asked{method, methodBit(method), header}
+	if len(r.exact) > 0 || len(r.wild) > 0 {
+		if e := r.byHost(&a, host, path[1:]); e != nil {
+			return e
 		}
 	}
 	if r.any == nil {
 		return nil
 	}
-	return r.any.find(method, rest, header)
+	return r.any.find(&a, path[1:])
+}
+
+// byHost looks among the routes of the host's own patterns.
+func (r *router) byHost(a *asked, host, rest string) *RouteEntry {
+	var room [256]byte
+	name, ok := lowerHost(room[:0], host)
+	if !ok {
+		return nil
+	}
+	if n := r.exact[string(name)]; n != nil {
+		if e := n.find(a, rest); e != nil {
+			return e
+		}
+	}
+	for i := 0; len(r.wild) > 0 && i < len(name); i++ {
+		if name[i] != '.' {
+			continue
+		}
+		if n := r.wild[string(name[i+1:])]; n != nil {
+			if e := n.find(a, rest); e != nil {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // lowerHost appends the host without port and trailing dot, in lower case; false
@@ -78,52 +106,99 @@ func lowerHost(room []byte, host string) ([]byte, bool) {
 
 // find walks the tree: at each segment a literal before {name}, {name} before
 // "/*". Its work is bounded by the tree, not by the path.
-func (n *node) find(method, rest string, header func(string) string) *RouteEntry {
+func (n *node) find(a *asked, rest string) *RouteEntry {
 	segment, tail, more := strings.Cut(rest, "/")
 	if child := n.child(segment); child != nil {
-		if e := child.step(method, tail, more, header); e != nil {
+		if e := child.step(a, tail, more); e != nil {
 			return e
 		}
 	}
 	if n.param != nil && segment != "" {
-		if e := n.param.step(method, tail, more, header); e != nil {
+		if e := n.param.step(a, tail, more); e != nil {
 			return e
 		}
 	}
-	return pick(n.prefix, method, header)
+	return pick(n.prefix, a)
 }
 
 // child returns the literal that a segment means. A server decodes what it gets,
 // so that to it /things%3Adelete is /things:delete: a route that guards the one
 // must meet the other.
 func (n *node) child(segment string) *node {
-	if c := n.literal[segment]; c != nil || len(n.literal) == 0 || strings.IndexByte(segment, '%') < 0 {
+	if c := n.named(segment); c != nil || len(n.literals) == 0 || strings.IndexByte(segment, '%') < 0 {
 		return c
 	}
 	decoded, err := url.PathUnescape(segment)
 	if err != nil {
 		return nil
 	}
-	return n.literal[decoded]
+	return n.named(decoded)
 }
 
-func (n *node) step(method, tail string, more bool, header func(string) string) *RouteEntry {
-	if more {
-		return n.find(method, tail, header)
+func (n *node) named(segment string) *node {
+	if n.index != nil {
+		return n.index[segment]
 	}
-	return pick(n.exact, method, header)
+	for i := range n.literals {
+		if n.literals[i].segment == segment {
+			return n.literals[i].node
+		}
+	}
+	return nil
 }
 
-func pick(routes []*RouteEntry, method string, header func(string) string) *RouteEntry {
+func (n *node) step(a *asked, tail string, more bool) *RouteEntry {
+	if more {
+		return n.find(a, tail)
+	}
+	return pick(n.exact, a)
+}
+
+func pick(routes []*RouteEntry, a *asked) *RouteEntry {
 	for _, e := range routes {
-		if len(e.Methods) > 0 && !slices.Contains(e.Methods, method) {
-			continue
-		}
-		if e.wanted(header) {
+		if e.serves(a) && e.wanted(a.header) {
 			return e
 		}
 	}
 	return nil
+}
+
+// otherMethod is the bit that all methods share which have none of their own.
+const otherMethod = 1 << 15
+
+func methodBit(method string) uint16 {
+	switch method {
+	case "GET":
+		return 1 << 0
+	case "HEAD":
+		return 1 << 1
+	case "POST":
+		return 1 << 2
+	case "PUT":
+		return 1 << 3
+	case "PATCH":
+		return 1 << 4
+	case "DELETE":
+		return 1 << 5
+	case "OPTIONS":
+		return 1 << 6
+	}
+	return otherMethod
+}
+
+// methodBits is a bit per method that a route names; none, and all are set.
+func methodBits(methods []string) (b uint16) {
+	if len(methods) == 0 {
+		return ^uint16(0)
+	}
+	for _, m := range methods {
+		b |= methodBit(m)
+	}
+	return b
+}
+
+func (e *RouteEntry) serves(a *asked) bool {
+	return e.methods&a.bit != 0 && (a.bit != otherMethod || len(e.Methods) == 0 || slices.Contains(e.Methods, a.method))
 }
 
 func (e *RouteEntry) wanted(header func(string) string) bool {
@@ -163,7 +238,7 @@ func (r *router) add(host string, e *RouteEntry) error {
 			}
 			n = n.param
 		} else {
-			n = at(&n.literal, s)
+			n = n.literal(s)
 		}
 	}
 	if list == nil {
@@ -179,6 +254,25 @@ func (r *router) add(host string, e *RouteEntry) error {
 		return cmp.Or(cmp.Compare(min(len(b.Methods), 1), min(len(a.Methods), 1)), cmp.Compare(len(b.headers), len(a.headers)))
 	})
 	return nil
+}
+
+// literal returns the node under a literal segment; a new one when there is none.
+func (n *node) literal(segment string) *node {
+	if c := n.named(segment); c != nil {
+		return c
+	}
+	c := &node{}
+	n.literals = append(n.literals, literal{segment, c})
+	if len(n.literals) > few {
+		if n.index == nil {
+			n.index = map[string]*node{}
+			for _, l := range n.literals {
+				n.index[l.segment] = l.node
+			}
+		}
+		n.index[segment] = c
+	}
+	return c
 }
 
 func at(m *map[string]*node, key string) *node {

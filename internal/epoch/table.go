@@ -139,6 +139,7 @@ type RouteEntry struct {
 	Budget mintmark.Staleness
 
 	kinds   uint16 // bit per TokenKind
+	methods uint16 // see methodBits
 	headers []headerWant
 }
 

@@ -51,7 +51,7 @@ type Config struct {
 
 // Verifier is safe for concurrent use.
 type Verifier struct {
-	hash     hasher
+	hash     *hasher
 	cache    *cache
 	profiles profiles
 	tables   tables
@@ -109,7 +109,6 @@ type Verified struct {
 	place place // zero when it was not cached
 	memo  admission.Memo
 
-	room    [16]byte // for the digest
 	parse   jose.Scratch
 	scratch []byte
 }
@@ -134,7 +133,7 @@ func (v *Verifier) Verify(ctx context.Context, snap *epoch.Snapshot, scheme admi
 		return mintmark.CodeMalformed
 	}
 	presented := unsafe.Slice(unsafe.StringData(value), len(value)) // only read
-	d := v.hash.sum(out.room[:], presented)
+	d := v.hash.sum(presented)
 	var r record
 	if p, ok := v.cache.get(&d, &r); ok {
 		switch v.current(&r, &p, snap.Table, now.Unix()) {
