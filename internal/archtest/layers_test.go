@@ -64,6 +64,8 @@ var layers = map[string]int{
 	"internal/follower":   roles,
 	"internal/fleet":      roles,
 	"internal/recorder":   roles,
+	"internal/analysis":   roles,
+	"internal/exposure":   roles,
 	"internal/control":    roles,
 
 	"internal/sqlite":    engines,

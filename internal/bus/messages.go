@@ -283,6 +283,10 @@ type RecordBatch struct {
 	Coalesced    uint64 `json:"coalesced,omitempty"`
 	RefusalsLost uint64 `json:"refusals_lost,omitempty"`
 	ForeignLost  uint64 `json:"foreign_lost,omitempty"`
+	// Health are packed deltas of what rollouts are judged by (health.Delta), and
+	// HealthLost how many were left out because the queue on disk was full.
+	Health     [][]byte `json:"health,omitempty"`
+	HealthLost uint64   `json:"health_lost,omitempty"`
 }
 
 // UsageDelta counts one token on one route and outcome since the last flush.

@@ -215,7 +215,7 @@ func (j *Judge) Count(seq uint64, at int64, m Metric, total, bad Arms, fault str
 		return nil
 	}
 	for _, e := range j.entries {
-		if e.Name != m || e.Kind != Counted {
+		if e.Name != m || e.Kind != Queried {
 			continue
 		}
 		j.heard(seq, at, string(m), fault)

@@ -40,8 +40,8 @@ const (
 	Proportion Kind = "proportion"
 	// Invariant: one event of the candidate is enough.
 	Invariant Kind = "invariant"
-	// Counted: totals that somebody else counts per arm, bad of all.
-	Counted Kind = "counted"
+	// Queried: totals that somebody else counts per arm, bad of all.
+	Queried Kind = "queried"
 )
 
 // Place is where a metric stands in the bit sets of subjects: a number that is on

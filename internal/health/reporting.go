@@ -39,7 +39,7 @@ func (j *Judge) metric(e *Entry, why *sequential.Reason) MetricReport {
 		Name: e.Name, About: e.About, Weight: e.Weight, Idle: j.idle[e.Place], Events: j.events[e.Place],
 		AtRisk: j.cohorts.AtRisk(e.Place, j.weight),
 	}
-	if e.Kind == Counted {
+	if e.Kind == Queried {
 		m.AtRisk = Arms{}
 		if s := j.sources[string(e.Name)]; s != nil && s.Error != "" {
 			m.Idle = s.Error

@@ -203,7 +203,7 @@ func (s Spec) Entries() []Entry {
 	}
 	for i := range s.Queries {
 		q := &s.Queries[i]
-		add(q.Metric(), Counted, q.Weight, q.About, "counted by Prometheus: "+q.Bad)
+		add(q.Metric(), Queried, q.Weight, q.About, "counted by Prometheus: "+q.Bad)
 	}
 	return out
 }

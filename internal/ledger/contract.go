@@ -152,7 +152,8 @@ const (
 	DocConsent  = "consent"
 	DocPart     = "part" // id is the hex hash; body {"name":…,"body":…}
 	DocSetting  = "setting"
-	DocReply    = "reply" // answers kept by idempotency key
+	DocReply    = "reply"  // answers kept by idempotency key
+	DocHealth   = "health" // what a rollout is judged by; id is the rollout's, or that with a dot for a snapshot's chunk
 	// DocPending is a revocation that waits, or waited, for a second person.
 	DocPending = "pending"
 )
