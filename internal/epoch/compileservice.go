@@ -134,6 +134,9 @@ func (c *compiler) mint(field string, m *Mint) {
 
 func (c *compiler) split(s *ServiceEntry) {
 	p := &s.Split
+	if w := p.Watch; w != nil && (len(w.LatencyUS) > 3 || len(w.User) > 8 || !slices.IsSorted(w.LatencyUS)) {
+		c.fail("split.watch", "want at most 3 durations, ascending, and 8 expressions")
+	}
 	s.Stable = c.table.releases[mintmark.NewReleaseID(s.Name, p.Stable)]
 	if s.Stable == nil {
 		c.fail("split.stable", "%.70q is not among the releases", p.Stable)

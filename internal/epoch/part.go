@@ -255,6 +255,24 @@ type Split struct {
 	Salt   string `json:"salt,omitempty"`
 	// Rollout in progress; while there is one all routes are strict (probation).
 	Rollout mintmark.RolloutID `json:"rollout,omitempty"`
+	// Watch is what gateways look for besides what they always do; nil is nothing.
+	Watch *Watch `json:"watch,omitempty"`
+}
+
+// Watch is what a rollout's health is judged by at gateways, frozen when it began.
+type Watch struct {
+	// LatencyUS are durations in microseconds, ascending: quantiles of the stable
+	// release's answers before the rollout (see health.LatencyLevels). A subject's
+	// first answer that takes longer counts. Empty: latency takes no part.
+	LatencyUS []int64 `json:"latency_us,omitempty"`
+	// User are metrics of one's own, in the order of their places.
+	User []Expression `json:"user,omitempty"`
+}
+
+// Expression is a CEL expression of type bool over one request: true is bad.
+type Expression struct {
+	Name string `json:"name"`
+	When string `json:"when"`
 }
 
 // Retired says what becomes of the tokens of a release that was taken back.
