@@ -28,64 +28,55 @@ import (
 //     audience_mismatch; release taken back: release_retired
 //  11. route demands a binding: binding_invalid; scope_insufficient;
 //     authentication_insufficient
-func Decide(r *Request) Verdict {
-	v := Verdict{Route: r.Route, RenewAfter: -1}
-	if v.Route == nil {
-		if v.Route = r.Snapshot.Table.Match(r.Method, r.Host, r.Path, r.Header); v.Route == nil {
-			if !epoch.PathOK(r.Path) {
-				return v.refuse(mintmark.CodeInvalidRequest)
-			}
-			return v.refuse(mintmark.CodeNoRoute)
-		}
-	}
-	if r.Scheme == SchemeSeveral && !v.Route.Public {
-		return v.refuse(mintmark.CodeInvalidRequest)
-	}
-	v.Fenced = r.Fresh.Fenced(v.Route.Budget)
-	if v.Route.Public {
-		return public(r, v)
-	}
-	if r.Token == nil {
-		return unverified(r, v)
-	}
-	if code := intrinsic(r); code != mintmark.CodeNone {
-		return v.refuse(code)
-	}
-	if behind(r, &v) {
-		return v
-	}
-	fact := r.Memo.find(r.Snapshot.Revoked, r.Token)
-	v.Revocation = fact
-	if fact != nil && fact.Action != mintmark.ActionSuspend {
-		return v.refuse(mintmark.CodeRevoked)
-	}
-	if v.Fenced {
-		return v.refuse(mintmark.CodeStateUnknown)
-	}
-	if fact != nil {
-		return v.refuse(mintmark.CodeSuspended)
-	}
-	if code := policy(r, &v); code != mintmark.CodeNone {
-		return v.refuse(code)
-	}
-	if code := demands(r, &v); code != mintmark.CodeNone {
-		return v.refuse(code)
-	}
-	v.Allow = true
-	hint(r, &v)
+func Decide(r *Request) (v Verdict) {
+	decide(r, &v)
 	return v
 }
 
-func (v Verdict) refuse(code mintmark.Code) Verdict {
-	v.Allow, v.Code = false, code
-	return v
+// decide answers into v, which is zero.
+func decide(r *Request, v *Verdict) {
+	v.Route, v.RenewAfter = r.Route, -1
+	if v.Route == nil {
+		if v.Route = r.Snapshot.Table.Match(r.Method, r.Host, r.Path, r.Header); v.Route == nil {
+			v.Code = mintmark.CodeNoRoute
+			if !epoch.PathOK(r.Path) {
+				v.Code = mintmark.CodeInvalidRequest
+			}
+			return
+		}
+	}
+	if r.Scheme == SchemeSeveral && !v.Route.Public {
+		v.Code = mintmark.CodeInvalidRequest
+		return
+	}
+	v.Fenced = r.Fresh.Fenced(v.Route.Budget)
+	if v.Route.Public {
+		public(r, v)
+		return
+	}
+	if r.Token == nil {
+		unverified(r, v)
+		return
+	}
+	if v.Code = intrinsic(r); v.Code != mintmark.CodeNone || behind(r, v) {
+		return
+	}
+	if v.Code = revoked(r, v); v.Code != mintmark.CodeNone {
+		return
+	}
+	if v.Code = policy(r, v); v.Code != mintmark.CodeNone {
+		return
+	}
+	v.Allow = true
+	hint(r, v)
 }
 
 // public admits without looking at a token. Where the request goes still depends
 // on the state: a fenced gateway must not send it to a release taken back.
-func public(r *Request, v Verdict) Verdict {
+func public(r *Request, v *Verdict) {
 	if v.Fenced {
-		return v.refuse(mintmark.CodeStateUnknown)
+		v.Code = mintmark.CodeStateUnknown
+		return
 	}
 	s := v.Route.Service
 	switch {
@@ -98,24 +89,22 @@ func public(r *Request, v Verdict) Verdict {
 		v.Release = s.Stable
 	}
 	v.Allow = true
-	return v
 }
 
 // unverified answers when there is no verified token.
-func unverified(r *Request, v Verdict) Verdict {
+func unverified(r *Request, v *Verdict) {
+	v.Code = r.Code
 	switch r.Code {
 	case mintmark.CodeNone:
-		return v.refuse(mintmark.CodeCredentialsMissing)
+		v.Code = mintmark.CodeCredentialsMissing
 	case mintmark.CodeKeyUnknown, mintmark.CodeIssuerUnknown, mintmark.CodeStateUnknown:
-		if r.AsOf > r.Snapshot.Seq {
-			v.NeedCatchUp, v.NeedSeq = true, r.AsOf
-			return v.refuse(mintmark.CodeStateUnknown)
-		}
-		if !r.Fresh.Leased { // a key that we have not heard of may be there by now
-			return v.refuse(mintmark.CodeStateUnknown)
+		switch {
+		case r.AsOf > r.Snapshot.Seq:
+			v.Code, v.NeedCatchUp, v.NeedSeq = mintmark.CodeStateUnknown, true, r.AsOf
+		case !r.Fresh.Leased: // a key that we have not heard of may be there by now
+			v.Code = mintmark.CodeStateUnknown
 		}
 	}
-	return v.refuse(r.Code)
 }
 
 // intrinsic judges what no state can change: time, and the token's own binding.
@@ -129,10 +118,15 @@ func intrinsic(r *Request) mintmark.Code {
 	if t.Expires == 0 && t.Kind != mintmark.KindAPIKey {
 		return mintmark.CodeMalformed
 	}
-	if t.ExpiredAt(r.Now, skew) {
+	// Whole seconds decide as ExpiredAt does: exp has no fraction.
+	past := r.Now.Unix()
+	ahead := past
+	if skew != 0 {
+		past, ahead = r.Now.Add(-skew).Unix(), r.Now.Add(skew).Unix()
+	}
+	if t.Expires != 0 && past >= t.Expires {
 		return mintmark.CodeExpired
 	}
-	ahead := r.Now.Add(skew).Unix()
 	if t.NotBefore > ahead {
 		return mintmark.CodeNotYetValid
 	}
@@ -183,42 +177,40 @@ func behind(r *Request, v *Verdict) bool {
 	return true
 }
 
-// policy judges whether the service takes the token, and chooses the release.
+// revoked judges by the revocations, and whether the route may judge at all by
+// what can be taken back.
+func revoked(r *Request, v *Verdict) mintmark.Code {
+	fact := r.Memo.find(r.Snapshot.Revoked, r.Token)
+	v.Revocation = fact
+	switch {
+	case fact != nil && fact.Action != mintmark.ActionSuspend:
+		return mintmark.CodeRevoked
+	case v.Fenced:
+		return mintmark.CodeStateUnknown
+	case fact != nil:
+		return mintmark.CodeSuspended
+	}
+	return mintmark.CodeNone
+}
+
+// policy judges whether the service takes the token and the route is content with
+// it, and chooses the release.
 func policy(r *Request, v *Verdict) mintmark.Code {
-	t, s := r.Token, v.Route.Service
-	if !v.Route.Takes(t.Kind) {
-		return mintmark.CodePolicyRefused
-	}
-	issuer := ""
-	if !t.Own() {
-		i := r.Snapshot.Table.Issuer(t.Issuer)
-		if i == nil {
-			return mintmark.CodeIssuerUnknown
+	asked := serving(r, v.Route.Service)
+	if p := r.Memo.pass(r, v.Route, asked); p != nil {
+		v.Release, v.Fate = p.release, p.fate
+		if code := binding(r, v); code != mintmark.CodeNone {
+			return code
 		}
-		issuer = i.Name
+		return authenticated(r, v)
 	}
-	if !s.Accepts(t.Own(), issuer) {
-		return mintmark.CodeIssuerUnknown
+	if code := accepted(r, v, asked); code != mintmark.CodeNone {
+		return code
 	}
-	if !s.AnswersTo(t.Audience) {
-		return mintmark.CodeAudience
+	if code := demands(r, v); code != mintmark.CodeNone {
+		return code
 	}
-	v.Release = serving(r, s)
-	now := r.Now.Unix()
-	v.Fate = r.Snapshot.Table.Dispose(t, v.Release, now)
-	if v.Fate.Disposition == mintmark.Revoke && s.Candidate != nil && v.Fate.Class == epoch.ClassUnmapped {
-		// The cohort's release cannot read the token; the other one may.
-		other := s.Stable
-		if v.Release == s.Stable && s.Split.Weight > 0 {
-			other = s.Candidate
-		}
-		if f := r.Snapshot.Table.Dispose(t, other, now); f.Disposition != mintmark.Revoke {
-			v.Release, v.Fate = other, f
-		}
-	}
-	if v.Fate.Disposition == mintmark.Revoke {
-		return mintmark.CodeReleaseRetired
-	}
+	r.Memo.passed(r, v, asked)
 	return mintmark.CodeNone
 }
 
@@ -238,19 +230,37 @@ func serving(r *Request, s *epoch.ServiceEntry) *epoch.ReleaseEntry {
 
 // demands judges what the route asks beyond a valid token.
 func demands(r *Request, v *Verdict) mintmark.Code {
-	t, e := r.Token, v.Route
-	b := &t.Binding
-	if e.Bound == "any" && !b.Bound() || e.Bound == "dpop" && b.JKT == "" || e.Bound == "mtls" && b.X5T == "" {
-		return mintmark.CodeBinding
+	if code := binding(r, v); code != mintmark.CodeNone {
+		return code
 	}
+	t, e := r.Token, v.Route
 	for _, s := range e.Scopes {
 		if !t.HasScope(s) {
 			v.Scopes = e.Scopes
 			return mintmark.CodeScope
 		}
 	}
-	// RFC 9470 §4.
-	if len(e.ACR) > 0 && !slices.Contains(e.ACR, t.ACR) || e.MaxAge > 0 && (t.AuthTime == 0 || r.Now.Unix()-t.AuthTime > e.MaxAge) {
+	if len(e.ACR) > 0 && !slices.Contains(e.ACR, t.ACR) {
+		v.ACR, v.MaxAge = e.ACR, e.MaxAge
+		return mintmark.CodeAuthentication
+	}
+	return authenticated(r, v)
+}
+
+// binding judges whether the token is bound as the route demands.
+func binding(r *Request, v *Verdict) mintmark.Code {
+	e, b := v.Route, &r.Token.Binding
+	if e.Bound != "" && (e.Bound == "any" && !b.Bound() || e.Bound == "dpop" && b.JKT == "" || e.Bound == "mtls" && b.X5T == "") {
+		return mintmark.CodeBinding
+	}
+	return mintmark.CodeNone
+}
+
+// authenticated judges whether the subject authenticated recently enough (RFC 9470
+// §4).
+func authenticated(r *Request, v *Verdict) mintmark.Code {
+	t, e := r.Token, v.Route
+	if e.MaxAge > 0 && (t.AuthTime == 0 || r.Now.Unix()-t.AuthTime > e.MaxAge) {
 		v.ACR, v.MaxAge = e.ACR, e.MaxAge
 		return mintmark.CodeAuthentication
 	}

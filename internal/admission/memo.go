@@ -12,6 +12,11 @@ import (
 type Memo struct {
 	Revoked uint64 // version of the revocation set at which no fact covered the token
 	Cohort  uint64 // salt tag (upper 48 bits) and cohort (lower 16)
+	// Kin is the same number, not 0, for tokens that differ in nothing but ID,
+	// Subject, Grant, Family, Mark.Seq, Binding, Actor, Claims and times; what one
+	// of them met is in Passes. 0 or nil, and nothing is remembered there.
+	Kin    uint64
+	Passes *Passes
 	// Home is told of what is learnt; may be nil.
 	Home Learner
 }

@@ -52,6 +52,11 @@ func (t *Table) Dispose(tok *mintmark.Token, serving *ReleaseEntry, now int64) F
 	return fate
 }
 
+// Lasting reports whether what Dispose says of tokens with this mark, whichever
+// release serves, depends on no more than the mark: no rule looks at the token or
+// the time.
+func (t *Table) Lasting(mark mintmark.ReleaseID) bool { return len(t.retired[mark]) == 0 }
+
 // DisposeByArm is Dispose with the release in whose cohort the token's subject
 // is, at the service that marked it.
 func (t *Table) DisposeByArm(tok *mintmark.Token, now int64) Fate {

@@ -107,7 +107,14 @@ func lowerHost(room []byte, host string) ([]byte, bool) {
 // find walks the tree: at each segment a literal before {name}, {name} before
 // "/*". Its work is bounded by the tree, not by the path.
 func (n *node) find(a *asked, rest string) *RouteEntry {
-	segment, tail, more := strings.Cut(rest, "/")
+	end := 0 // segments are short: strings.Cut would cost more
+	for end < len(rest) && rest[end] != '/' {
+		end++
+	}
+	segment, tail, more := rest[:end], "", end < len(rest)
+	if more {
+		tail = rest[end+1:]
+	}
 	if child := n.child(segment); child != nil {
 		if e := child.step(a, tail, more); e != nil {
 			return e

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/admission"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 )
@@ -21,8 +22,9 @@ type Counts interface {
 }
 
 // uses numbers the pairs of a route and a release that served, for the counts kept
-// with cached tokens.
+// with cached tokens, and has what else is remembered of an epoch's entries.
 type uses struct {
+	passes atomic.Pointer[admission.Passes]
 	recent atomic.Pointer[[512]atomic.Pointer[pair]] // by hash, of the present epoch
 	known  atomic.Pointer[[]pair]                    // by number
 
@@ -80,7 +82,10 @@ func (u *uses) add(route *epoch.RouteEntry, served *epoch.ReleaseEntry) *pair {
 }
 
 // forget lets go of an epoch's entries.
-func (u *uses) forget() { u.recent.Store(new([512]atomic.Pointer[pair])) }
+func (u *uses) forget() {
+	u.recent.Store(new([512]atomic.Pointer[pair]))
+	u.passes.Store(new(admission.Passes))
+}
 
 func newUses() *uses {
 	u := &uses{number: map[pairName]uint32{}}

@@ -13,6 +13,7 @@ import (
 // profile is what the tokens of one client and kind have in common.
 type profile struct {
 	token  mintmark.Token
+	number uint64 // admission.Memo.Kin: never 0, never given twice
 	origin origin
 	key    uint64 // tag of the key (own) or issuer (foreign)
 	plain  about  // of tokens that have nothing besides
@@ -34,6 +35,7 @@ const maxProfiles = 65_536
 type profiles struct {
 	mu   sync.Mutex
 	seen map[string]*profile // guarded by mu
+	last uint64              // guarded by mu
 }
 
 // of returns the profile of a token. room is scratch, returned grown.
@@ -59,7 +61,8 @@ func (ps *profiles) of(room []byte, t *mintmark.Token, o origin, key uint64) (*p
 	if ps.seen == nil || len(ps.seen) >= maxProfiles {
 		ps.seen = map[string]*profile{}
 	}
-	p := &profile{origin: o, key: key, token: mintmark.Token{
+	ps.last++
+	p := &profile{number: ps.last, origin: o, key: key, token: mintmark.Token{
 		Kind: t.Kind, Issuer: strings.Clone(t.Issuer), Client: mintmark.ClientID(strings.Clone(string(t.Client))),
 		Scopes: clone(t.Scopes), Audience: clone(t.Audience), ACR: strings.Clone(t.ACR), Mark: t.Mark,
 	}}
@@ -92,6 +95,10 @@ func copied(t *mintmark.Token) mintmark.Token {
 		(*string)(&c.Mark.Release), &c.Mark.Key, &c.Binding.JKT, &c.Binding.X5T, &c.ACR, &c.Actor,
 	} {
 		*s = strings.Clone(*s)
+	}
+	c.Via = slices.Clone(c.Via)
+	for i := range c.Via {
+		c.Via[i] = mintmark.TokenID(strings.Clone(string(c.Via[i])))
 	}
 	c.Scopes, c.Audience, c.Claims = clone(c.Scopes), clone(c.Audience), bytes.Clone(c.Claims)
 	return c

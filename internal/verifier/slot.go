@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/mintmark/mintmark"
-	"github.com/mintmark/mintmark/internal/admission"
 )
 
 // slot is a verified token at rest: 96 bytes, which never span more than two cache
@@ -154,6 +153,7 @@ type about struct {
 	claims  []byte
 	binding mintmark.Binding
 	actor   string
+	via     []mintmark.TokenID
 	bytes   int // of the text that the record's lengths do not tell
 }
 
@@ -199,7 +199,7 @@ func (r *record) expired(now int64) bool {
 	return exp != 0 && exp < now
 }
 
-// fill writes the token and its memo out.
+// fill writes the token and its memo out; out.by is whose it is.
 func (r *record) fill(out *Verified) {
 	a, t := r.about, &out.Token
 	*t = a.token
@@ -220,12 +220,13 @@ func (r *record) fill(out *Verified) {
 	if a != &a.plain {
 		a.fill(t)
 	}
-	out.memo = admission.Memo{Revoked: r.revoked, Cohort: r.cohort, Home: out}
-	out.Memo = &out.memo
+	m := &out.memo
+	m.Revoked, m.Cohort, m.Kin, m.Passes, m.Home = r.revoked, r.cohort, a.number, out.by.uses.passes.Load(), out
+	out.Memo = m
 }
 
 func (a *about) fill(t *mintmark.Token) {
-	t.Binding, t.Actor = a.binding, a.actor
+	t.Binding, t.Actor, t.Via = a.binding, a.actor, a.via
 	if a.claims != nil {
 		t.Claims = a.claims
 	}
@@ -249,6 +250,9 @@ func pack(d digest, t *mintmark.Token, p *profile, until int64) (r record, ok bo
 	}
 	own := id + subject + grant + family
 	beyond := len(t.Binding.JKT) + len(t.Binding.X5T) + len(t.Actor) + len(t.Claims)
+	for _, id := range t.Via {
+		beyond += len(id)
+	}
 	b := make([]byte, 0, max(own+beyond, 1))
 	b = append(append(append(append(b, t.ID...), t.Subject...), t.Grant...), t.Family...)
 	r = record{digest: d, about: &p.plain, text: unsafe.SliceData(b), seq: t.Mark.Seq}
@@ -283,6 +287,9 @@ func pack(d digest, t *mintmark.Token, p *profile, until int64) (r record, ok bo
 	}
 	a.binding = mintmark.Binding{JKT: view(t.Binding.JKT), X5T: view(t.Binding.X5T)}
 	a.actor = view(t.Actor)
+	for _, id := range t.Via {
+		a.via = append(a.via, mintmark.TokenID(view(string(id))))
+	}
 	if t.Claims != nil {
 		at := len(b)
 		b = append(b, t.Claims...)
