@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,6 +33,8 @@ type result struct {
 	// because nothing would lose it.
 	once string
 	exit int
+	// forms are outputs of this command alone, such as sarif.
+	forms map[string]func() ([]byte, error)
 }
 
 // red is the ANSI colour of failures; it only ever stands beside a word that says
@@ -44,18 +48,19 @@ func (a *app) paint(color, text string) string {
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
-func (a *app) format() (string, error) {
+func (a *app) format(more ...string) (string, error) {
 	f := first(a.output, a.getenv("MINTMARK_OUTPUT"), "table")
-	switch f {
-	case "table", "wide", "json", "yaml":
+	known := append([]string{"table", "wide", "json", "yaml"}, more...)
+	if slices.Contains(known, f) {
 		return f, nil
 	}
-	return "", usage("unknown output "+quote(f), "want table, wide, json or yaml")
+	last := len(known) - 1
+	return "", usage("unknown output "+quote(f), "want "+strings.Join(known[:last], ", ")+" or "+known[last])
 }
 
 // print writes r in the chosen form; the error is r's exit code when not 0.
 func (a *app) print(r result) error {
-	f, err := a.format()
+	f, err := a.format(slices.Sorted(maps.Keys(r.forms))...)
 	if err != nil {
 		return err
 	}
@@ -70,6 +75,13 @@ func (a *app) print(r result) error {
 		case "yaml":
 			err = printYAML(a.Stdout, r.value)
 		default:
+			if form := r.forms[f]; form != nil {
+				var b []byte
+				if b, err = form(); err == nil {
+					err = a.raw(b)
+				}
+				break
+			}
 			err = printTable(a.Stdout, r.table, f == "wide")
 			for _, n := range r.notes {
 				fmt.Fprintln(a.Stdout, n)

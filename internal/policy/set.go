@@ -47,15 +47,7 @@ func (r *Resource) JSON() (json.RawMessage, error) {
 
 func (r *Resource) fail(es *Errors, path, message, fix string) {
 	e := Error{File: r.file, Resource: r.ID(), Path: path, Message: message, Fix: fix}
-	for p := path; r.at != nil; p = parent(p) {
-		if at, ok := r.at[p]; ok {
-			e.Line, e.Col = at.line, at.col
-			break
-		}
-		if p == "" {
-			break
-		}
-	}
+	_, e.Line, e.Col = r.Position(path)
 	*es = append(*es, e)
 }
 
@@ -276,6 +268,23 @@ func each[T any](s Set, visit func(r *Resource, spec *T)) {
 	for _, r := range s.Resources {
 		if spec, ok := r.Spec.(*T); ok {
 			visit(r, spec)
+		}
+	}
+}
+
+// Position says where a resource's field was read: file, line and column from 1.
+// A field that is not written out is where what holds it is. All are zero for
+// resources that do not come from a file.
+func (r *Resource) Position(path string) (file string, line, col int) {
+	if r.at == nil {
+		return "", 0, 0
+	}
+	for p := path; ; p = parent(p) {
+		if at, ok := r.at[p]; ok {
+			return r.file, at.line, at.col
+		}
+		if p == "" {
+			return r.file, 0, 0
 		}
 	}
 }
