@@ -266,3 +266,71 @@ func (s *Section) Sort() {
 		s.Bad[i].Keys = slices.Compact(s.Bad[i].Keys)
 	}
 }
+
+// Split cuts a delta into ones that Append takes: each with at most MaxKeys keys
+// and within the other limits. The keys stay sorted. A delta that fits is its only
+// part; an empty one has none.
+func (d *Delta) Split() []*Delta {
+	if d.Empty() {
+		return nil
+	}
+	c := &cutter{}
+	c.next()
+	for len(d.Latency) > 0 {
+		n := min(len(d.Latency), maxLatency)
+		if len(c.last.Latency) > 0 {
+			c.next()
+		}
+		c.last.Latency, d.Latency = d.Latency[:n:n], d.Latency[n:]
+	}
+	for i := range d.Sections {
+		s := &d.Sections[i]
+		head := Section{Rollout: s.Rollout, Weight: s.Weight, Epoch: s.Epoch, Level: s.Level}
+		c.section(head)
+		for rest := s.Exposed; len(rest) > 0; {
+			rest = c.keys(rest, head, func(s *Section, keys []uint64) { s.Exposed = append(s.Exposed, keys...) })
+		}
+		for _, b := range s.Bad {
+			for rest := b.Keys; len(rest) > 0; {
+				rest = c.keys(rest, head, func(s *Section, keys []uint64) { s.Bad = append(s.Bad, Bad{b.Place, keys}) })
+			}
+		}
+	}
+	return c.parts
+}
+
+// partKeys leaves room beside the keys for what else a part holds.
+const partKeys = 64_000
+
+// cutter builds parts.
+type cutter struct {
+	parts []*Delta
+	last  *Delta
+	used  int
+}
+
+func (c *cutter) next() {
+	c.last = &Delta{}
+	c.used = 0
+	c.parts = append(c.parts, c.last)
+}
+
+func (c *cutter) section(head Section) {
+	if len(c.last.Sections) >= maxSections {
+		c.next()
+	}
+	c.last.Sections = append(c.last.Sections, head)
+}
+
+// keys puts as many keys as fit into the last section, and begins a part when none
+// do.
+func (c *cutter) keys(keys []uint64, head Section, put func(*Section, []uint64)) (rest []uint64) {
+	if c.used >= partKeys {
+		c.next()
+		c.section(head)
+	}
+	n := min(len(keys), partKeys-c.used)
+	put(&c.last.Sections[len(c.last.Sections)-1], keys[:n:n])
+	c.used += n
+	return keys[n:]
+}

@@ -34,7 +34,8 @@ type Judge struct {
 	taking   [Places]bool // the analysis has the metric
 	events   [Places]Arms
 	idle     [Places]string
-	weight   int
+	weight   int // of the newest section
+	peak     int // the largest so far
 	tripped  Metric
 	asOf     int64
 	seq      uint64
@@ -143,11 +144,12 @@ func (j *Judge) Fold(seq uint64, at int64, source string, d *Delta) error {
 }
 
 func (j *Judge) section(s *Section) error {
-	if s.Weight != j.weight {
-		if s.Weight > j.weight && j.seen() {
+	j.weight = s.Weight
+	if s.Weight > j.peak {
+		if j.seen() {
 			j.analysis.Renew()
 		}
-		j.weight = s.Weight
+		j.peak = s.Weight
 	}
 	j.cohorts.Raise(s.Level)
 	for _, k := range s.Exposed {

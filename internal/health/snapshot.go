@@ -21,6 +21,7 @@ type snapshot struct {
 	Analysis *sequential.Analysis `json:"analysis"`
 	Events   map[Place]Arms       `json:"events,omitempty"`
 	Weight   int                  `json:"weight"`
+	Peak     int                  `json:"peak"`
 	Tripped  Metric               `json:"tripped,omitempty"`
 	AsOf     int64                `json:"as_of"`
 	Seq      uint64               `json:"seq"`
@@ -35,7 +36,7 @@ type snapshot struct {
 // which it failed. RestoreJudge goes on from it exactly.
 func (j *Judge) Snapshot() ([]byte, error) {
 	s := snapshot{
-		Opening: j.open, Analysis: j.analysis, Events: map[Place]Arms{}, Weight: j.weight, Tripped: j.tripped, AsOf: j.asOf, Seq: j.seq,
+		Opening: j.open, Analysis: j.analysis, Events: map[Place]Arms{}, Weight: j.weight, Peak: j.peak, Tripped: j.tripped, AsOf: j.asOf, Seq: j.seq,
 		History: j.history.points, Every: j.history.every, Level: j.cohorts.level,
 	}
 	for p, n := range j.events {
@@ -97,7 +98,7 @@ func RestoreJudge(b []byte) (*Judge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
-	j.analysis, j.weight, j.tripped, j.asOf, j.seq = s.Analysis, s.Weight, s.Tripped, s.AsOf, s.Seq
+	j.analysis, j.weight, j.peak, j.tripped, j.asOf, j.seq = s.Analysis, s.Weight, s.Peak, s.Tripped, s.AsOf, s.Seq
 	j.history = history{points: s.History, every: s.Every}
 	for p, n := range s.Events {
 		if p < Places {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
+	"github.com/mintmark/mintmark/internal/health"
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
@@ -71,10 +72,11 @@ func (r *Recorder) record(ctx context.Context, subject string, data []byte) erro
 		// another one is a lie.
 		return r.poison(subject, fmt.Errorf("batch names gateway %.70q", b.Gateway))
 	}
-	_, err := r.cfg.Ledger.Append(ctx, ledger.Batch{Events: []mintmark.Event{{
-		Stream: "gateway/" + string(b.Gateway), Type: mintmark.EventUsageRecorded,
-		Actor: "gateway:" + string(b.Gateway), Data: data,
-	}}})
+	events, err := r.events(&b, data)
+	if err != nil {
+		return r.poison(subject, err)
+	}
+	_, err = r.cfg.Ledger.Append(ctx, ledger.Batch{Events: events})
 	switch {
 	case errors.Is(err, ledger.ErrUsed):
 		// Delivered before; the gateway may not have heard so.
@@ -93,6 +95,38 @@ func (r *Recorder) record(ctx context.Context, subject string, data []byte) erro
 	}
 	r.tell(ctx, &b)
 	return nil
+}
+
+// events makes a batch's events: its own on the gateway's stream, and what rollouts
+// are judged by on the stream of health, in one append, so that both are there once
+// or not at all. Durations alone stay in the batch.
+func (r *Recorder) events(b *bus.RecordBatch, data []byte) ([]mintmark.Event, error) {
+	source := "gateway:" + string(b.Gateway)
+	own := mintmark.Event{Stream: "gateway/" + string(b.Gateway), Type: mintmark.EventUsageRecorded, Actor: source, Data: data}
+	judged := health.Record{Source: source, At: b.To}
+	for _, packed := range b.Health {
+		d, err := health.DecodeDelta(packed)
+		switch {
+		case err != nil:
+			// It may come from a later version: kept as it is, for one that can read it.
+			r.cfg.Log.Warn("health of a gateway's traffic not read", "gateway", b.Gateway, "error", err)
+		case len(d.Sections) > 0:
+			judged.Deltas = append(judged.Deltas, packed)
+		}
+	}
+	if len(judged.Deltas) == 0 {
+		return []mintmark.Event{own}, nil
+	}
+	also, err := judged.Event()
+	if err != nil {
+		return nil, err
+	}
+	without := *b
+	without.Health = nil
+	if own.Data, err = bus.Encode(without); err != nil {
+		return nil, err
+	}
+	return []mintmark.Event{own, also}, nil
 }
 
 // poison drops a record that can never be folded, loudly: taking it again would

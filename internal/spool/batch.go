@@ -5,18 +5,34 @@ import (
 	"github.com/mintmark/mintmark/internal/bus"
 )
 
+// maxHealth is how many deltas of health are held while nothing can be stored.
+const maxHealth = 16
+
 // maxDeltas keeps a batch well under the bus's largest message.
 const maxDeltas = 8192
 
 // split cuts a batch into sendable ones. The first is b itself, cut short, so that
 // what was stored of it is gone from it.
 func split(b *bus.RecordBatch) []*bus.RecordBatch {
+	parts := []*bus.RecordBatch{b}
+	// What rollouts are judged by goes in batches of its own, which the recorder
+	// files apart.
+	health := b.Health
+	if len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign) == 0 && len(health) == 1 {
+		return parts
+	}
+	b.Health = nil
+	if len(health) > 0 && empty(b) {
+		b.Health, health = health[:1], health[1:]
+	}
+	for _, h := range health {
+		parts = append(parts, &bus.RecordBatch{Health: [][]byte{h}})
+	}
 	if len(b.Usage) <= maxDeltas {
-		return []*bus.RecordBatch{b}
+		return parts
 	}
 	rest := b.Usage[maxDeltas:]
 	b.Usage = b.Usage[:maxDeltas]
-	parts := []*bus.RecordBatch{b}
 	for len(rest) > 0 {
 		n := min(len(rest), maxDeltas)
 		parts = append(parts, &bus.RecordBatch{Usage: rest[:n]})
@@ -38,6 +54,10 @@ func coalesce(b *bus.RecordBatch) *bus.RecordBatch {
 	out := &bus.RecordBatch{
 		Booted: b.Booted, Lost: b.Lost, Sampled: b.Sampled, Coalesced: b.Coalesced,
 		RefusalsLost: b.RefusalsLost + uint64(len(b.Refusals)), ForeignLost: b.ForeignLost + uint64(len(b.Foreign)),
+		HealthLost: b.HealthLost, Health: b.Health,
+	}
+	if n := len(out.Health) - maxHealth; n > 0 {
+		out.Health, out.HealthLost = out.Health[n:], out.HealthLost+uint64(n)
 	}
 	at := map[total]int{}
 	for _, d := range b.Usage {
@@ -63,6 +83,8 @@ func merge(b, more *bus.RecordBatch) {
 	b.Usage = append(b.Usage, more.Usage...)
 	b.Refusals = append(b.Refusals, more.Refusals...)
 	b.Foreign = append(b.Foreign, more.Foreign...)
+	b.Health = append(b.Health, more.Health...)
+	b.HealthLost += more.HealthLost
 	b.Sampled += more.Sampled
 	b.Coalesced += more.Coalesced
 	b.RefusalsLost += more.RefusalsLost
@@ -72,8 +94,8 @@ func merge(b, more *bus.RecordBatch) {
 
 // empty reports whether a batch tells nothing.
 func empty(b *bus.RecordBatch) bool {
-	return !b.Booted && len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign) == 0 &&
-		b.Sampled+b.Coalesced+b.RefusalsLost+b.ForeignLost == 0
+	return !b.Booted && len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign)+len(b.Health) == 0 &&
+		b.Sampled+b.Coalesced+b.RefusalsLost+b.ForeignLost+b.HealthLost == 0
 }
 
 // uses is how many decisions a batch counts.
