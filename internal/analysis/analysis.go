@@ -53,10 +53,9 @@ type Config struct {
 
 // Analysis judges the candidates of open rollouts. It is safe for concurrent use.
 type Analysis struct {
-	cfg      Config
-	wake     chan struct{}
-	latency  latencies
-	position func() // for tests: called after each look at the stream
+	cfg     Config
+	wake    chan struct{}
+	latency latencies
 
 	mu       sync.Mutex
 	rollouts map[mintmark.RolloutID]*following // guarded by mu

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 	"time"
@@ -21,11 +22,29 @@ type following struct {
 	mu    sync.Mutex
 	judge *health.Judge // guarded by mu
 
+	at uint64 // guarded by mu; version of the stream folded up to
+
 	// Owned by Run.
-	at      uint64 // version of the stream folded up to
-	since   int    // bytes of records folded since the last snapshot
+	since   int // bytes of records folded since the last snapshot
 	polls   map[health.Metric]*poll
 	version uint64 // of its document
+}
+
+func (f *following) position() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at
+}
+
+// position returns the version of the stream up to which a rollout is judged.
+func (a *Analysis) position(id mintmark.RolloutID) uint64 {
+	a.mu.Lock()
+	f := a.rollouts[id]
+	a.mu.Unlock()
+	if f == nil {
+		return 0
+	}
+	return f.position()
 }
 
 // document is the ledger document health/<rollout>: what is judged and from where
@@ -206,9 +225,6 @@ func (a *Analysis) Run(ctx context.Context) error {
 		a.look(ctx)
 		a.snapshots(ctx)
 		a.poll(ctx, &polls)
-		if a.position != nil {
-			a.position()
-		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -228,9 +244,9 @@ func (a *Analysis) look(ctx context.Context) {
 		if len(list) == 0 {
 			return
 		}
-		from := list[0].at
+		from := uint64(math.MaxUint64)
 		for _, f := range list {
-			from = min(from, f.at)
+			from = min(from, f.position())
 		}
 		events, err := a.cfg.Store.Events(ctx, health.Stream, from, page)
 		if err != nil {
@@ -264,13 +280,13 @@ func (a *Analysis) fold(list []*following, e *mintmark.Event) {
 		a.cfg.Log.Warn("record of health not read, or not whole", "event", e.Seq, "source", e.Actor, "error", err)
 	}
 	for _, f := range list {
-		if e.Version <= f.at {
+		if e.Version <= f.position() {
 			continue
 		}
-		f.at = e.Version
 		f.since += len(e.Data)
 		f.mu.Lock()
 		err := f.judge.Take(e.Version, &r, deltas)
+		f.at = e.Version
 		f.mu.Unlock()
 		if err != nil {
 			a.cfg.Log.Warn("record of health not judged", "rollout", f.id, "event", e.Seq, "error", err)
