@@ -17,7 +17,7 @@ import (
 func someService(r *rand.Rand) func(*epoch.Service) {
 	return func(s *epoch.Service) {
 		one := func(of ...string) string { return of[r.IntN(len(of))] }
-		s.OwnIssuer = r.IntN(8) > 0
+		s.OwnIssuer = r.IntN(12) > 0
 		if r.IntN(8) == 0 {
 			s.Issuers = nil
 		}
@@ -51,7 +51,7 @@ func someService(r *rand.Rand) func(*epoch.Service) {
 		if r.IntN(2) == 0 {
 			s.Split = epoch.Split{Stable: "one", Candidate: "two", Weight: r.IntN(epoch.Cohorts + 1), Salt: fmt.Sprint(r.IntN(3))}
 		}
-		if r.IntN(3) == 0 {
+		if r.IntN(2) == 0 {
 			rule := epoch.DispositionRule{Class: "c", Disposition: mintmark.Disposition(r.IntN(int(mintmark.Revoke) + 1))}
 			if r.IntN(2) == 0 {
 				rule.GraceUntil = at.Unix() + int64(r.IntN(30))
@@ -76,11 +76,11 @@ func someToken(r *rand.Rand, kin int) *mintmark.Token {
 		t.Kind = []mintmark.TokenKind{mintmark.KindOpaque, mintmark.KindAPIKey, mintmark.KindForeign}[of.IntN(3)]
 	}
 	if t.Kind == mintmark.KindForeign {
-		t.Issuer = []string{corp, stranger}[of.IntN(2)]
+		t.Issuer = []string{corp, stranger}[of.IntN(5)/4]
 	}
-	t.Mark = mintmark.Mark{Release: []mintmark.ReleaseID{"", "shop/zero", "shop/one", "shop/two", "else/one"}[of.IntN(5)], Epoch: 5}
+	t.Mark = mintmark.Mark{Release: []mintmark.ReleaseID{"", "else/one", "shop/zero", "shop/two", "shop/one"}[min(of.IntN(7), 4)], Epoch: 5}
 	t.Scopes = [][]string{{"read"}, {"read", "write"}, nil}[of.IntN(3)]
-	t.Audience = [][]string{{aud}, {aud, "x"}, {"x"}}[min(of.IntN(8), 2)%3]
+	t.Audience = [][]string{{aud}, {aud, "x"}, {"x"}}[of.IntN(20)/9]
 	t.ACR = []string{"", "gold"}[of.IntN(2)]
 	t.ID = mintmark.TokenID(fmt.Sprint("tok_", r.IntN(50)))
 	t.Subject = fmt.Sprint("user-", r.IntN(50))
@@ -158,9 +158,30 @@ func TestRememberedDecisionsAreTheSame(t *testing.T) {
 				}
 			}
 		}
-		if recalled < allowed/20 {
+		if recalled < allowed/5 {
 			t.Errorf("seed %d: %d of %d admissions were remembered: the test tests little", seed, recalled, allowed)
 		}
+	}
+}
+
+// TestClashesAreTold: kins that share an entry do not share what they met.
+func TestClashesAreTold(t *testing.T) {
+	snap := snapshot(t, nil)
+	ps := &Passes{}
+	r := Request{Snapshot: snap, Method: "GET", Path: "/read", Fresh: leased, Now: at, Scheme: SchemeBearer, Token: token(), Memo: &Memo{Kin: 1, Passes: ps}}
+	v := Decide(&r)
+	if !v.Allow {
+		t.Fatal(v.Code)
+	}
+	kin := uint64(2)
+	for ps.entry(kin, v.Route, v.Release) != ps.entry(1, v.Route, v.Release) {
+		kin++
+	}
+	r.Token = token()
+	r.Token.Scopes = nil
+	r.Memo = &Memo{Kin: kin, Passes: ps}
+	if v := Decide(&r); v.Code != mintmark.CodeScope {
+		t.Errorf("%q", v.Code)
 	}
 }
 
