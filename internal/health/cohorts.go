@@ -125,9 +125,9 @@ func (c *Cohorts) put(key uint64, mask uint32) (did int) {
 		c.count(key, 0)
 		did = addedNow
 	}
-	if mask&^c.bad[i] != 0 {
-		c.bad[i] |= mask
-		c.count(key, mask)
+	if more := mask &^ c.bad[i]; more != 0 {
+		c.bad[i] |= more
+		c.count(key, more)
 		did |= failedNow
 	}
 	return did
