@@ -60,6 +60,8 @@ type TokenIssued struct {
 	// Name and Owner are for API keys.
 	Name  string `json:"name,omitempty"`
 	Owner string `json:"owner,omitempty"`
+	// Reason is why somebody issued it by hand.
+	Reason string `json:"reason,omitempty"`
 }
 
 // TokenChanged is the data of the other token events.

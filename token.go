@@ -123,10 +123,16 @@ type Token struct {
 	ACR       string `json:"acr,omitempty"`
 	// Actor is the subject of the act claim (RFC 8693 §4.1), if any.
 	Actor string `json:"act,omitempty"`
+	// Via are the tokens that it was exchanged from, directly or not, nearest first:
+	// what takes back one of them by its id takes this one, too. At most MaxVia.
+	Via []TokenID `json:"via,omitempty"`
 	// Claims are the further claims of the payload, as one JSON object; nil when
 	// there are none. Bounded by the verifier's size caps.
 	Claims json.RawMessage `json:"claims,omitempty"`
 }
+
+// MaxVia bounds Token.Via: a look-up of revocations asks about each.
+const MaxVia = 8
 
 // ExpiredAt reports whether the token is past its exp at now, given the allowed
 // clock skew (RFC 7519 §4.1.4).

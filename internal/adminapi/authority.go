@@ -90,7 +90,7 @@ func (a Authority) Issue(ctx context.Context, actor string, r api.IssueRequest) 
 	if len(r.Audience) > 1 {
 		return nil, api.NewProblem(api.CodeInvalid, "a token has one audience", "issue one token for each")
 	}
-	q := authority.IssueRequest{Client: r.Client, Subject: r.Subject, Scopes: r.Scopes, Seconds: r.Seconds, Actor: actor}
+	q := authority.IssueRequest{Client: r.Client, Subject: r.Subject, Scopes: r.Scopes, Seconds: r.Seconds, Actor: actor, Reason: r.Reason}
 	if len(r.Audience) == 1 {
 		q.Audience = r.Audience[0]
 	}

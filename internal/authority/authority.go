@@ -21,6 +21,7 @@ import (
 	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/limit"
 	"github.com/mintmark/mintmark/internal/login"
+	"github.com/mintmark/mintmark/internal/statuslist"
 )
 
 // Config is what an operator chooses.
@@ -99,6 +100,7 @@ type Authority struct {
 	origin string // scheme and host of the issuer
 	path   string // path of the issuer, no trailing slash
 	macKey []byte // for nonces and form tokens
+	places statuslist.Layout
 
 	keys      keySet
 	refresh   singleflight.Group
@@ -163,6 +165,7 @@ func New(cfg Config, d Deps) (*Authority, error) {
 		cfg: cfg, d: d, origin: u.Scheme + "://" + u.Host, macKey: d.Keyring.Derive("authority-mac-v1"), secure: u.Scheme == "https", path: strings.TrimSuffix(u.Path, "/"),
 		failures: limit.NewBuckets(10, 30*time.Second), polls: limit.NewBuckets(1, 5*time.Second),
 		starts: limit.NewBuckets(600, 50*time.Millisecond), providers: login.NewProviders(d.Egress, d.Now),
+		places: statuslist.Layout{Base: cfg.Issuer + pathStatus, Key: d.Keyring.Derive("status-list-v1")},
 	}, nil
 }
 

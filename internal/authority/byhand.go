@@ -22,6 +22,7 @@ type IssueRequest struct {
 	// Seconds shortens the policy's lifetime; 0 is that.
 	Seconds int64
 	Actor   string
+	Reason  string // kept with the token's first event
 }
 
 // IssueFor mints an access token that an operator asked for, under the same
@@ -38,7 +39,7 @@ func (a *Authority) IssueFor(ctx context.Context, q IssueRequest) (APIKey, error
 	if q.Seconds < 0 {
 		return APIKey{}, fmt.Errorf("%w: a lifetime is not negative", ErrRequest)
 	}
-	w := wish{client: c, subject: q.Subject, scopes: q.Scopes}
+	w := wish{client: c, subject: q.Subject, scopes: q.Scopes, reason: q.Reason}
 	if q.Seconds > 0 {
 		w.notAfter = a.d.Now().Unix() + q.Seconds
 	}

@@ -38,9 +38,11 @@ type wish struct {
 	authTime int64
 	acr      string
 	parent   mintmark.TokenID
+	via      []mintmark.TokenID // see mintmark.Token
 	actor    string
-	notAfter int64 // Unix second that exp may not pass; 0 is unbounded
-	internal bool  // for an upstream, behind the gateway
+	notAfter int64  // Unix second that exp may not pass; 0 is unbounded
+	internal bool   // for an upstream, behind the gateway
+	reason   string // of who issues it by hand
 }
 
 // minted is a token that is ready to be appended, and its value.
@@ -129,6 +131,9 @@ func (a *Authority) mintAccess(t target, w wish) (minted, error) {
 	default:
 		tok.Kind = mintmark.KindAccessJWT
 	}
+	if t.mint.StatusList && tok.Kind == mintmark.KindAccessJWT {
+		claims["status"] = a.places.Reference(t.release, tok.Expires, tok.Mark.Seq).Claim()
+	}
 	if len(claims) > 0 {
 		if tok.Claims, err = json.Marshal(claims); err != nil {
 			return minted{}, fmt.Errorf("encode claims: %w", err)
@@ -187,7 +192,7 @@ func (a *Authority) blank(t target, w wish, now time.Time) (mintmark.Token, erro
 	return mintmark.Token{
 		ID: mintmark.TokenID(id), Issuer: a.cfg.Issuer, Subject: subject, Client: w.client.ID,
 		Grant: w.grant, Family: w.family, Binding: w.binding, IssuedAt: now.Unix(),
-		AuthTime: w.authTime, ACR: w.acr, Actor: w.actor,
+		AuthTime: w.authTime, ACR: w.acr, Actor: w.actor, Via: w.via,
 		Mark: mintmark.Mark{Release: t.release, Policy: t.mint.Version, Epoch: t.epoch, Seq: a.d.Ledger.Reserve()},
 	}, nil
 }
@@ -205,7 +210,7 @@ func (a *Authority) opaque(tok mintmark.Token, w wish) (minted, error) {
 func (a *Authority) issued(value string, tok mintmark.Token, mac []byte, w wish) minted {
 	a.d.Metrics.Issued(tok.Mark.Release, tok.Client, tok.Kind)
 	return minted{value: value, token: tok, event: event("token/"+string(tok.ID), mintmark.EventTokenIssued, &tok,
-		mintmark.TokenIssued{Token: tok, Handle: mac, Parent: w.parent})}
+		mintmark.TokenIssued{Token: tok, Handle: mac, Parent: w.parent, Reason: w.reason})}
 }
 
 // handleOf is what the ledger knows a value by.
@@ -341,6 +346,7 @@ type markClaim struct {
 	Seq     uint64             `json:"seq,omitempty"`
 	Grant   mintmark.GrantID   `json:"grt,omitempty"`
 	Family  mintmark.FamilyID  `json:"fam,omitempty"`
+	Via     string             `json:"via,omitempty"`
 	// Internal is of what stands in behind a gateway: gateways refuse it.
 	Internal bool `json:"int,omitempty"`
 }
@@ -353,7 +359,17 @@ func accessClaims(t *mintmark.Token, extra map[string]json.RawMessage) map[strin
 	}
 	m["iss"], m["sub"], m["client_id"] = t.Issuer, t.Subject, t.Client
 	m["jti"], m["iat"], m["exp"] = t.ID, t.IssuedAt, t.Expires
-	m["mintmark"] = markClaim{t.Mark.Release, t.Mark.Policy, t.Mark.Epoch, t.Mark.Seq, t.Grant, t.Family, t.Kind == mintmark.KindInternal}
+	mark := markClaim{
+		Release: t.Mark.Release, Policy: t.Mark.Policy, Epoch: t.Mark.Epoch, Seq: t.Mark.Seq, Grant: t.Grant, Family: t.Family,
+		Internal: t.Kind == mintmark.KindInternal,
+	}
+	for i, id := range t.Via {
+		if i > 0 {
+			mark.Via += " "
+		}
+		mark.Via += string(id)
+	}
+	m["mintmark"] = mark
 	if len(t.Audience) == 1 {
 		m["aud"] = t.Audience[0]
 	} else {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 
 func (a *app) tokenCmd() *cobra.Command {
 	return noun("token", "Find, issue and take back tokens",
-		a.tokenList(), a.tokenGet(), a.tokenTrace(), a.tokenIssue(), a.tokenRevoke(), a.tokenRestore())
+		a.tokenList(), a.tokenGet(), a.tokenTrace(), a.tokenIssue(), a.tokenRevoke(), a.tokenSuspend(), a.tokenRestore())
 }
 
 func tokenTable(tokens []api.Token) table {
@@ -142,9 +143,9 @@ func (a *app) tokenTrace() *cobra.Command {
 			if err != nil {
 				return result{}, err
 			}
-			t := table{head: []string{"AT", "EVENT", "ACTOR", "STREAM", "SEQ"}, wide: 4}
+			t := table{head: []string{"AT", "EVENT", "ACTOR", "STREAM", "REASON", "SEQ"}, wide: 5}
 			for _, e := range tr.Events {
-				t.rows = append(t.rows, []string{at(e.At), string(e.Type), e.Actor, e.Stream, num(e.Seq)})
+				t.rows = append(t.rows, []string{at(e.At), string(e.Type), e.Actor, e.Stream, reasonOf(e), num(e.Seq)})
 			}
 			r := result{value: tr, table: t}
 			for _, u := range tr.Usage {
@@ -158,6 +159,17 @@ func (a *app) tokenTrace() *cobra.Command {
 	})
 }
 
+// reasonOf is the reason that whoever caused an event gave, if any.
+func reasonOf(e mintmark.Event) string {
+	var d struct {
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(e.Data, &d) != nil {
+		return ""
+	}
+	return d.Reason
+}
+
 func (a *app) tokenIssue() *cobra.Command {
 	var q api.IssueRequest
 	var client string
@@ -169,7 +181,7 @@ func (a *app) tokenIssue() *cobra.Command {
 			cmd.Flags().StringSliceVar(&q.Scopes, "scope", nil, "scopes (default: the policy's)")
 			cmd.Flags().StringSliceVar(&q.Audience, "audience", nil, "audience")
 			cmd.Flags().Int64Var(&q.Seconds, "seconds", 0, "lifetime (default, and at most, the policy's)")
-			cmd.Flags().StringVar(&q.Reason, "reason", "", "why")
+			cmd.Flags().StringVar(&q.Reason, "reason", "", "why; token trace shows it")
 			_ = cmd.MarkFlagRequired("client")
 		},
 		run: func(ctx context.Context, c *api.Client, _ []string) (result, error) {
@@ -186,80 +198,4 @@ func (a *app) tokenIssue() *cobra.Command {
 // issued shows a value that is shown once.
 func issued(i *api.Issued) result {
 	return result{value: i, table: tokenPairs(&i.Token), once: i.Value, notes: []string{"", "shown once, and kept nowhere:", i.Value}}
-}
-
-func (a *app) tokenRevoke() *cobra.Command {
-	var sel selection
-	var w waiting
-	var suspend bool
-	return a.call(call{
-		use: "revoke [ID]", short: "Take tokens back, everywhere, by any of their dimensions", args: cobra.MaximumNArgs(1),
-		long: "Revokes the token with this ID, or all that the selector covers. Returns when every gateway\n" +
-			"refuses them (0), or says which are fenced (13), static (14) or still pending (15).",
-		example: "  mintmark token revoke tok_… --reason leaked\n  mintmark token revoke --release orders/v2 --scope admin --dry-run\n  mintmark token revoke -l 'client=shop,issued<=2026-01-31T14:00:00Z' -y",
-		flags: func(cmd *cobra.Command) {
-			sel.flags(cmd)
-			w.flags(cmd, true)
-			cmd.Flags().BoolVar(&suspend, "suspend", false, "suspend instead: token restore ends it")
-		},
-		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
-			if len(args) == 1 {
-				*sel.dims["token"] = args[0]
-			}
-			text, err := sel.checked()
-			if err != nil {
-				return result{}, err
-			}
-			q := api.RevokeRequest{Selector: text, Reason: w.reason, Wait: w.wait, Timeout: a.bound(), DryRun: w.dryRun}
-			if suspend {
-				q.Action = "suspend"
-			}
-			return a.revoke(ctx, c, q)
-		},
-	})
-}
-
-// revoke sends a revocation, confirmed where control wants that.
-func (a *app) revoke(ctx context.Context, c *api.Client, q api.RevokeRequest) (result, error) {
-	var answer *api.RevokeAnswer
-	err := a.confirm(func(text string) (err error) {
-		q.Confirm = text
-		answer, err = c.Revoke(ctx, q)
-		return err
-	})
-	if err != nil {
-		return result{}, err
-	}
-	if answer.DryRun {
-		return result{value: answer, table: tokenTable(answer.Sample), notes: []string{
-			"", fmt.Sprintf("dry run: %s would cover %s; %s would be told; nothing was changed", answer.Selector, many(answer.Tokens, "live token"), many(answer.Gateways, "gateway")),
-		}}, nil
-	}
-	return withReceipt(answer, answer.Receipt), nil
-}
-
-func (a *app) tokenRestore() *cobra.Command {
-	var w waiting
-	var text string
-	return a.call(call{
-		use: "restore [REVOCATION]", short: "End a suspension", args: cobra.MaximumNArgs(1),
-		flags: func(cmd *cobra.Command) {
-			w.flags(cmd, false)
-			cmd.Flags().StringVarP(&text, "select", "l", "", "the exact selector that was suspended, instead of the revocation's id")
-		},
-		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
-			q := api.RestoreRequest{Selector: text, Reason: w.reason, Wait: w.wait, Timeout: a.bound()}
-			if len(args) == 1 {
-				q.ID = mintmark.RevocationID(args[0])
-			}
-			if (q.ID == "") == (q.Selector == "") {
-				return result{}, usage("want a revocation's id or --select", "the receipt of the suspension names the id")
-			}
-			answer, err := c.Restore(ctx, q)
-			if err != nil {
-				return result{}, err
-			}
-			return withReceipt(answer, answer.Receipt), nil
-		},
-	})
 }

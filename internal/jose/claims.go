@@ -8,7 +8,8 @@ import (
 )
 
 // ClaimMark is the private claim in which our authority puts the mark: an object
-// with release, policy, epoch, seq, grt (grant) and fam (family).
+// with release, policy, epoch, seq, grt (grant), fam (family) and via (the tokens it
+// was exchanged from, separated by spaces).
 const ClaimMark = "mintmark"
 
 // Bounds of the lists in a payload.
@@ -42,11 +43,13 @@ type Claims struct {
 	Expires, NotBefore, IssuedAt, AuthTime int64
 	ACR, Nonce, Actor                      string
 	Binding                                mintmark.Binding
-	// Mark, Grant and Family are the claim ClaimMark. Believe them only of our
+	// Mark, Grant, Family and Via are the claim ClaimMark. Believe them only of our
 	// own authority.
 	Mark   mintmark.Mark
 	Grant  mintmark.GrantID
 	Family mintmark.FamilyID
+	// Via are ids separated by spaces, nearest first.
+	Via string
 	// Internal is of what stands in behind a gateway, for a server alone.
 	Internal bool
 
@@ -255,6 +258,8 @@ func (r *reader) mark(name string, v Value) {
 	case "fam":
 		r.text(&text, v)
 		c.Family = mintmark.FamilyID(text)
+	case "via":
+		r.text(&c.Via, v)
 	case "int":
 		c.Internal = v.Raw() != "false" // whatever else it says
 	}
@@ -362,6 +367,10 @@ func (c *Claims) Fill(t *mintmark.Token, kind mintmark.TokenKind, kid string) {
 	}
 	if !t.Own() {
 		t.Mark, t.Grant, t.Family = mintmark.Mark{}, "", ""
+	} else if c.Via != "" {
+		for id := range strings.SplitSeq(c.Via, " ") {
+			t.Via = append(t.Via, mintmark.TokenID(id))
+		}
 	}
 	t.Mark.Key = kid
 }

@@ -3,6 +3,7 @@ package revocation
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -16,12 +17,15 @@ import (
 // for; the cutoff is what it was resolved to at commit (see Resolve) and alone
 // decides. Where no cutoff was resolved the window itself is compared with iat.
 //
+// A token that was exchanged from another one is covered by what names that one's
+// id.
+//
 // A token that does not say when it was issued is covered by every window: it
 // cannot be shown to lie outside.
 func Covers(r *mintmark.Revocation, t *mintmark.Token) bool {
 	s := &r.Selector
 	switch {
-	case s.Token != "" && s.Token != t.ID,
+	case s.Token != "" && s.Token != t.ID && !slices.Contains(t.Via, s.Token),
 		s.Family != "" && s.Family != t.Family,
 		s.Grant != "" && s.Grant != t.Grant,
 		s.Subject != "" && s.Subject != t.Subject,

@@ -8,6 +8,7 @@ import "github.com/mintmark/mintmark"
 func (s *Set) Find(t *mintmark.Token) *mintmark.Revocation {
 	f := finder{st: s.state.Load(), t: t}
 	done := f.id(dimToken, string(t.ID)) ||
+		len(t.Via) > 0 && f.via(t.Via) ||
 		f.id(dimFamily, string(t.Family)) ||
 		f.id(dimGrant, string(t.Grant)) ||
 		f.value(dimSubject, t.Subject) ||
@@ -37,6 +38,15 @@ func (f *finder) take(r *mintmark.Revocation) (done bool) {
 		f.best = r
 	}
 	return f.best.Action != mintmark.ActionSuspend
+}
+
+func (f *finder) via(ids []mintmark.TokenID) (done bool) {
+	for _, id := range ids {
+		if f.id(dimToken, string(id)) {
+			return true
+		}
+	}
+	return false
 }
 
 // id looks among the narrow facts, then the wide ones.

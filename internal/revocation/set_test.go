@@ -26,7 +26,6 @@ func id(prefix string, n int) string {
 func naive(r *mintmark.Revocation, t *mintmark.Token) bool {
 	s := r.Selector
 	pairs := [][2]string{
-		{string(s.Token), string(t.ID)},
 		{string(s.Family), string(t.Family)},
 		{string(s.Grant), string(t.Grant)},
 		{s.Subject, t.Subject},
@@ -36,6 +35,13 @@ func naive(r *mintmark.Revocation, t *mintmark.Token) bool {
 		{string(s.Release), string(t.Mark.Release)},
 	}
 	any := !s.IssuedFrom.IsZero() || !s.IssuedTo.IsZero() || s.Scope != "" || s.Audience != ""
+	if s.Token != "" {
+		any = true
+		line := append([]mintmark.TokenID{t.ID}, t.Via...)
+		if !slices.Contains(line, s.Token) {
+			return false
+		}
+	}
 	for _, p := range pairs {
 		if p[0] != "" {
 			any = true
@@ -79,6 +85,9 @@ func drawToken(t *rapid.T) *mintmark.Token {
 		Scopes:   mintmark.SortedSet([]string{few(t, "s1", "read", "write"), few(t, "s2", "read", "admin")}),
 		Audience: mintmark.SortedSet([]string{few(t, "a1", "api", "other")}),
 		IssuedAt: rapid.Int64Range(0, 12).Draw(t, "iat"),
+	}
+	for n := range rapid.IntRange(0, 2).Draw(t, "exchanges") {
+		tok.Via = append(tok.Via, mintmark.TokenID(few(t, fmt.Sprint("via ", n), id("tok", 2), id("fgn", 1))))
 	}
 	tok.Mark = mintmark.Mark{Release: mintmark.ReleaseID(few(t, "rel", "s/one", "s/two")), Key: few(t, "kid", "k1", "k2")}
 	if tok.Own() {

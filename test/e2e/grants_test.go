@@ -160,3 +160,43 @@ func TestTokenExchange(t *testing.T) {
 		t.Errorf("a revoked subject token: %q", a.Error)
 	}
 }
+
+// TestExchangedTokensEndWithTheirOrigin takes back a token without a family, and
+// asks the gateway for what was exchanged from it.
+func TestExchangedTokensEndWithTheirOrigin(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"jwt", "opaque"} {
+		w := newWorld(t, option{instead: func(u string) string {
+			return replaceOnce(shop(u), "default_scopes:", "format: "+format+"\ndefault_scopes:")
+		}})
+		ask := func(subject string) string {
+			t.Helper()
+			got := w.token(w.client, url.Values{
+				"grant_type": {exchange}, "subject_token": {subject}, "subject_token_type": {accessToken}, "resource": {audience},
+			}, "machine", w.secrets["machine"])
+			if got.Access == "" {
+				t.Fatalf("refused: %s %s", got.Error, got.Description)
+			}
+			return got.Access
+		}
+		origin := w.machine()
+		child := ask(origin)
+		grandchild, sibling := ask(child), ask(origin)
+		var id string
+		for _, token := range []string{origin, grandchild, sibling, child} {
+			a := w.call(token)
+			w.want("before", a, 200, "")
+			id = seen(t, a).Get("Mintmark-Token-Id")
+		}
+		w.revoke("token=" + id)
+		w.want("the origin", w.call(origin), 200, "")
+		w.want("the revoked one", w.call(child), 401, "token_revoked")
+		w.want("what was exchanged from it", w.call(grandchild), 401, "token_revoked")
+		w.want("its sibling", w.call(sibling), 200, "")
+		w.revoke("token=" + seen(t, w.call(origin)).Get("Mintmark-Token-Id"))
+		w.want("the sibling after the origin was revoked", w.call(sibling), 401, "token_revoked")
+		// What is verified anew, and not found in memory, is refused as well.
+		w.restart()
+		w.want("the grandchild after a restart", w.call(grandchild), 401, "token_revoked")
+	}
+}
