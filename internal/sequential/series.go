@@ -34,15 +34,17 @@ func newSeries(m Metric, c *Config) series {
 	if m.Kind == Invariant {
 		return s
 	}
-	s.fail = newBet(m.Null, len(c.Grid))
+	ratios := make([]float64, len(c.Grid))
 	for i, p := range c.Grid {
-		s.fail.ratios[i] = p.Ratio * m.Null
+		ratios[i] = p.Ratio * m.Null
+	}
+	s.fail = newBet(m.Null, ratios)
+	for i, p := range c.Grid {
 		s.fail.wealth[i] = math.Log(p.Weight * (1 - c.Reserve))
 	}
 	harmless := safeGrid(m.Null, m.MaxRatio)
-	s.safe = newBet(m.MaxRatio, len(harmless))
+	s.safe = newBet(m.MaxRatio, []float64{harmless[0].Ratio, harmless[1].Ratio, harmless[2].Ratio})
 	for i, p := range harmless {
-		s.safe.ratios[i] = p.Ratio
 		s.safe.wealth[i] = math.Log(p.Weight)
 	}
 	s.ratio = newInterval()
@@ -101,17 +103,33 @@ type bet struct {
 	null   float64
 	ratios []float64
 	wealth []float64
+	// logs[k] is ln(ratios[k]/null), worth[k] what an event of the baseline's is worth at share.
+	logs, worth []float64
+	share       float64
 }
 
-func newBet(null float64, points int) bet {
-	return bet{null: null, ratios: make([]float64, points), wealth: make([]float64, points)}
+func newBet(null float64, ratios []float64) bet {
+	b := bet{
+		null: null, ratios: ratios, wealth: make([]float64, len(ratios)),
+		logs: make([]float64, len(ratios)), worth: make([]float64, len(ratios)),
+	}
+	for k, r := range ratios {
+		b.logs[k] = math.Log(r / null)
+	}
+	return b
 }
 
 // place multiplies the wealth on every ratio by what n events, x of them the
-// canary's, are worth at the exposure share p.
+// canary's, are worth at the exposure share p, 0 < p < 1.
 func (b *bet) place(p, x, n float64) {
-	for k, r := range b.ratios {
-		b.wealth[k] += gain(p, x, n, r, b.null)
+	if p != b.share {
+		b.share = p
+		for k, r := range b.ratios {
+			b.worth[k] = baselineWorth(p, r, b.null)
+		}
+	}
+	for k, d := range b.worth {
+		b.wealth[k] += x*(b.logs[k]+d) + (n-x)*d
 	}
 }
 
@@ -134,12 +152,11 @@ func (b *bet) logSum(rest float64) float64 {
 	return top + math.Log(sum)
 }
 
-// gain is ln [θ(r)/θ(r₀)]^x · [(1−θ(r))/(1−θ(r₀))]^(n−x), θ(r) = pr/(pr+1−p). The two
-// logarithms of quotients are taken as ln(r/r₀)+d and d: no difference of nearly
-// equal numbers remains but that between what x and n−x events say.
-func gain(p, x, n, r, null float64) float64 {
-	d := -math.Log1p(p * (r - null) / (1 + p*(null-1)))
-	return x*(math.Log(r/null)+d) + (n-x)*d
+// baselineWorth is d = ln (1−θ(r))/(1−θ(r₀)), θ(r) = pr/(pr+1−p). The other factor,
+// ln θ(r)/θ(r₀), is ln(r/r₀)+d. So no difference of nearly equal numbers is taken but that between what
+// the events of one arm and of the other say.
+func baselineWorth(p, r, null float64) float64 {
+	return -math.Log1p(p * (r - null) / (1 + p*(null-1)))
 }
 
 // logAdd is ln(eᵃ + eᵇ).
