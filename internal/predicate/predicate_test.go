@@ -20,13 +20,13 @@ func request() *health.Observed {
 
 func TestHolds(t *testing.T) {
 	for expression, want := range map[string]bool{
-		`status == 409 && route == "shop/cart"`:                       true,
-		`upstream_status in [409, 423] && client.startsWith("we")`:    true,
-		`latency_ms > 1.4 && latency_ms < 1.6`:                        true,
-		`kind == "opaque" && release == "v2" && method == "POST"`:     true,
-		`code != ""`:                 false,
+		`status == 409 && route == "shop/cart"`:                    true,
+		`upstream_status in [409, 423] && client.startsWith("we")`: true,
+		`latency_ms > 1.4 && latency_ms < 1.6`:                     true,
+		`kind == "opaque" && release == "v2" && method == "POST"`:  true,
+		`code != ""`:                  false,
 		`status / (status - 409) > 0`: false, // fails in running
-		`route.matches("^shop/.*$")`: true,
+		`route.matches("^shop/.*$")`:  true,
 	} {
 		p, err := Compile(expression)
 		if err != nil {
@@ -50,9 +50,9 @@ func TestCompileSaysWhereItIsWrong(t *testing.T) {
 		"status":             "it is of type int: want bool",
 		`"a" == 1`:           "line 1 column 5",
 		"":                   "line 1 column",
-		strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100):                        "",
+		strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100):                                                                  "",
 		`[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, [1,2,3,4,5,6,7,8,9].all(d, a+b+c+d > 0))))`: "may cost",
-		strings.Repeat("true || ", 1000) + "true": "at most",
+		strings.Repeat("true || ", 1000) + "true":                                                                                     "at most",
 	} {
 		_, err := Compile(expression)
 		if !errors.Is(err, ErrExpression) || !strings.Contains(err.Error(), want) {
