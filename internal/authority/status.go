@@ -1,0 +1,45 @@
+package authority
+
+import (
+	"crypto/rand"
+	"fmt"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/statuslist"
+)
+
+// pathStatus is where the status lists are, below the issuer.
+const pathStatus = "/status"
+
+// StatusLayout says where tokens have their places in the status lists.
+func (a *Authority) StatusLayout() statuslist.Layout { return a.places }
+
+// StatusPath is the path of the status lists on the authority's listener, with a
+// slash at the end.
+func (a *Authority) StatusPath() string { return a.path + pathStatus + "/" }
+
+// Judge returns the judgement of tokens of ours by the state of this moment: the
+// one that introspection, refresh and exchange go by.
+func (a *Authority) Judge() (func(t *mintmark.Token, stored mintmark.TokenState) mintmark.Code, error) {
+	v, err := a.view()
+	if err != nil {
+		return nil, err
+	}
+	now := a.d.Now()
+	return func(t *mintmark.Token, stored mintmark.TokenState) mintmark.Code {
+		return v.standingRow(t, stored, now)
+	}, nil
+}
+
+// SignList signs the claims of a status list; ErrNoKey before the first key.
+func (a *Authority) SignList(payload []byte) (string, error) {
+	key, err := a.keys.active(a.cfg.Algs[0])
+	if err != nil {
+		return "", err
+	}
+	text, err := key.signer.Sign(rand.Reader, statuslist.Type, payload)
+	if err != nil {
+		return "", fmt.Errorf("sign status list with %s: %w", key.ID, err)
+	}
+	return text, nil
+}
