@@ -44,6 +44,7 @@ type exchange struct {
 	status int   // sent to the client
 	sent   int64 // bytes of body sent to the client
 	clean  bool  // may be reused
+	met    outcome
 
 	// For streams; token, cancel and done are set before add and stay until
 	// remove.
@@ -67,6 +68,7 @@ func (x *exchange) reset() {
 	x.out, x.url = http.Request{}, url.URL{}
 	clear(x.opts.Extra)
 	x.severed, x.clean, x.status, x.sent, x.trace = false, false, 0, 0, ""
+	x.met = outcome{}
 	x.d.Query, x.d.proof = Query{}, proved{}
 	x.d.Token, x.d.Snapshot = nil, nil
 	x.d.verified.Token = mintmark.Token{}
@@ -109,6 +111,9 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	x.clean = true
 	if x.g.cfg.Access != nil {
 		defer x.log()
+	}
+	if x.g.cfg.Meter != nil {
+		defer x.observe()
 	}
 	path, ok := target(r)
 	if !ok {

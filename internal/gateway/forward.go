@@ -33,6 +33,7 @@ func (x *exchange) forward(ctx context.Context, pool *upstream.Pool, rv *routeVi
 		return x.failed(ctx, pool, err)
 	}
 	x.g.count(x, mintmark.CodeNone)
+	x.answered(resp.StatusCode)
 	x.g.metrics.answered(string(pool.Release()), resp.StatusCode)
 	x.hints()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
@@ -122,6 +123,7 @@ func (x *exchange) answer(ctx context.Context, resp *http.Response, rv *routeVie
 	x.status = resp.StatusCode
 	n, err := relay(x.w, resp, x.r)
 	x.sent = n
+	x.met.cut = err != nil && !errors.Is(err, errClientGone)
 	if err != nil && !errors.Is(err, errClientGone) && ctx.Err() == nil {
 		x.g.unavailable(ctx, "upstream broke off", x, err)
 	}

@@ -76,6 +76,7 @@ func (r *Refusal) Headers(h http.Header) {
 
 // refuse answers with code and accounts for it.
 func (x *exchange) refuse(code mintmark.Code) {
+	x.met.code = code
 	x.g.count(x, code)
 	if code == mintmark.CodeStateUnknown && x.d.RetryAfter == 0 {
 		x.d.RetryAfter = time.Second
