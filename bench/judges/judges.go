@@ -8,10 +8,21 @@ import (
 	"github.com/mintmark/mintmark/internal/sequential"
 )
 
-// second is what both arms did in one second: requests and failed ones.
+// second is what both arms did in one second: subjects who came, those who failed, and
+// the failing retries of these.
 type second struct {
-	canary, baseline             int64
-	canaryFailed, baselineFailed int64
+	canary, baseline               int64
+	canaryFailed, baselineFailed   int64
+	canaryRetries, baselineRetries int64
+}
+
+// canaryRate and baselineRate are the failure rates that a counter of requests shows.
+func (s second) canaryRate() float64 {
+	return rate(s.canaryFailed+s.canaryRetries, s.canary+s.canaryRetries)
+}
+
+func (s second) baselineRate() float64 {
+	return rate(s.baselineFailed+s.baselineRetries, s.baseline+s.baselineRetries)
 }
 
 // judge looks at each second and says once that the canary is bad.
@@ -20,8 +31,8 @@ type judge interface {
 	look(second) bool
 }
 
-// eProcess is package sequential with its defaults, looked at every second. Every
-// request is a subject of its own.
+// eProcess is package sequential with its defaults, looked at every second. It counts
+// subjects; the other judges count requests, as metrics stores do.
 type eProcess struct{ analysis *sequential.Analysis }
 
 func newEProcess() judge {
@@ -54,6 +65,8 @@ func (m *minute) add(s second) (whole second, full bool) {
 	m.sum.baseline += s.baseline
 	m.sum.canaryFailed += s.canaryFailed
 	m.sum.baselineFailed += s.baselineFailed
+	m.sum.canaryRetries += s.canaryRetries
+	m.sum.baselineRetries += s.baselineRetries
 	if m.seconds++; m.seconds < 60 {
 		return second{}, false
 	}
@@ -88,7 +101,7 @@ func rate(failed, all int64) float64 { return float64(failed) / float64(max(all,
 // absolute is a limit on the canary's own failure rate.
 func absolute(limit float64, times int) func() judge {
 	return func() judge {
-		return &threshold{times: times, bad: func(m second) bool { return rate(m.canaryFailed, m.canary) > limit }}
+		return &threshold{times: times, bad: func(m second) bool { return m.canaryRate() > limit }}
 	}
 }
 
@@ -96,7 +109,7 @@ func absolute(limit float64, times int) func() judge {
 func relative(ratio float64, times int) func() judge {
 	return func() judge {
 		return &threshold{times: times, bad: func(m second) bool {
-			return rate(m.canaryFailed, m.canary) > ratio*rate(m.baselineFailed, m.baseline)
+			return m.canaryRate() > ratio*m.baselineRate()
 		}}
 	}
 }
@@ -125,8 +138,8 @@ func (j *mannWhitney) look(s second) bool {
 	if !full {
 		return false
 	}
-	j.canary = append(j.canary, rate(m.canaryFailed, m.canary))
-	j.baseline = append(j.baseline, rate(m.baselineFailed, m.baseline))
+	j.canary = append(j.canary, m.canaryRate())
+	j.baseline = append(j.baseline, m.baselineRate())
 	if !j.ask(len(j.canary)) {
 		return false
 	}

@@ -5,8 +5,11 @@
 //	go run ./bench/judges
 //	go run ./bench/judges -runs 1000 -canary 0.1 -base 0.0005
 //
-// Traffic is steady and every request is a subject of its own, which flatters the judges that
-// count requests: none of them knows about retries. A run is an hour.
+//	go run ./bench/judges -retries 20
+//
+// Traffic is steady, and each request is a new subject's, except for retries: with
+// -retries a subject that failed tries again at once, in vain, that often on average. Package sequential
+// counts a subject's first failure only; the others count requests. A run is an hour.
 package main
 
 import (
@@ -27,6 +30,7 @@ type setting struct {
 	rate    float64 // requests a second
 	canary  float64 // the canary's share of them
 	base    float64 // the baseline's failure rate
+	retries float64 // a failed subject's mean number of failing retries
 	seconds int
 }
 
@@ -55,6 +59,7 @@ func main() {
 	flag.Float64Var(&s.rate, "rate", 1000, "requests a second")
 	flag.Float64Var(&s.canary, "canary", 0.05, "the canary's share of requests")
 	flag.Float64Var(&s.base, "base", 0.001, "the baseline's failure rate")
+	flag.Float64Var(&s.retries, "retries", 0, "mean number of a failed subject's failing retries")
 	flag.Parse()
 	if err := s.validate(); err != nil {
 		fmt.Fprintln(os.Stderr, "judges:", err)
@@ -73,6 +78,8 @@ func (s setting) validate() error {
 		return fmt.Errorf("-canary is %v: want between 0 and 1", s.canary)
 	case !(s.base > 0 && s.base < 1):
 		return fmt.Errorf("-base is %v: want between 0 and 1", s.base)
+	case !(s.retries >= 0 && s.retries <= 1e6):
+		return fmt.Errorf("-retries is %v: want 0 to 1000000", s.retries)
 	}
 	return nil
 }
@@ -80,7 +87,7 @@ func (s setting) validate() error {
 // compare prints the table.
 func compare(w io.Writer, s setting, judges []contestant) {
 	ratios := []float64{1, 2, 5, 10, 1 / s.base}
-	fmt.Fprintf(w, "%d runs of an hour, %v requests/s, canary %v, base rate %v, seed %d.\n", s.runs, s.rate, s.canary, s.base, s.seed)
+	fmt.Fprintf(w, "%d runs of an hour, %v requests/s, canary %v, base rate %v, %v retries, seed %d.\n", s.runs, s.rate, s.canary, s.base, s.retries, s.seed)
 	fmt.Fprint(w, "Delay: median seconds to the alarm; in brackets the share of runs without one.\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', tabwriter.Debug)
 	fmt.Fprint(t, "| judge\t false alarms")
@@ -141,7 +148,19 @@ func (s setting) next(rng *rand.Rand, ratio float64) second {
 	}
 	out.canaryFailed = failures(rng, out.canary, min(s.base*ratio, 1))
 	out.baselineFailed = failures(rng, out.baseline, s.base)
+	if s.retries > 0 {
+		out.canaryRetries = s.storm(rng, out.canaryFailed)
+		out.baselineRetries = s.storm(rng, out.baselineFailed)
+	}
 	return out
+}
+
+// storm is the retries of so many subjects; some give up at once, some go on for long.
+func (s setting) storm(rng *rand.Rand, failed int64) (sum int64) {
+	for range failed {
+		sum += int64(rng.ExpFloat64() * s.retries)
+	}
+	return sum
 }
 
 // failures is how many of n requests fail: binomial, by the waiting times between

@@ -63,6 +63,21 @@ func TestJudges(t *testing.T) {
 	}
 }
 
+// TestRetries: storms don't reach the judge that counts subjects, and mislead the others.
+func TestRetries(t *testing.T) {
+	s := setting{runs: 40, seed: 2, rate: 500, canary: 0.1, base: 0.001, seconds: 900, retries: 20}
+	by := make(map[string]contestant)
+	for _, j := range contestants() {
+		by[j.name] = j
+	}
+	if alarms := len(play(s, 1, by["e-process, every second"])); alarms > 2 {
+		t.Errorf("e-process: %d false alarms of %d", alarms, s.runs)
+	}
+	if alarms := len(play(s, 1, by["over 1 % in one minute"])); alarms < s.runs/2 {
+		t.Errorf("a limit of 1 %%: only %d false alarms of %d", alarms, s.runs)
+	}
+}
+
 func TestTable(t *testing.T) {
 	var out strings.Builder
 	compare(&out, setting{runs: 2, seed: 1, rate: 200, canary: 0.2, base: 0.01, seconds: 120}, contestants()[:1])
