@@ -70,6 +70,7 @@ type Deps struct {
 	Egress    Egress
 	Log       *slog.Logger
 	Metrics   Metrics
+	Meter     Meter // nil measures nothing
 	// Now is the wall clock and Random the source of values; nil means the
 	// system's.
 	Now    func() time.Time
@@ -160,6 +161,9 @@ func New(cfg Config, d Deps) (*Authority, error) {
 	}
 	if d.Metrics == nil {
 		d.Metrics = noMetrics{}
+	}
+	if d.Meter == nil {
+		d.Meter = noMeter{}
 	}
 	return &Authority{
 		cfg: cfg, d: d, origin: u.Scheme + "://" + u.Host, macKey: d.Keyring.Derive("authority-mac-v1"), secure: u.Scheme == "https", path: strings.TrimSuffix(u.Path, "/"),

@@ -60,6 +60,7 @@ func (a *Authority) grantExchange(ctx context.Context, req *tokenRequest) (*toke
 		if err != nil {
 			return ledger.Batch{}, err
 		}
+		req.concerns(v, t.service, row.Subject)
 		w := wish{
 			client: req.client, subject: row.Subject, grant: row.Grant, family: row.Family,
 			scopes: req.scopes, within: nonNil(row.Scopes), binding: req.binding, authTime: row.AuthTime, acr: row.ACR,
@@ -131,6 +132,7 @@ func (a *Authority) grantAssertion(ctx context.Context, req *tokenRequest) (*tok
 		if err != nil {
 			return ledger.Batch{}, err
 		}
+		req.concerns(v, t.service, subject)
 		m, err := a.mintAccess(t, wish{client: req.client, subject: subject, scopes: req.scopes, binding: req.binding})
 		if err != nil {
 			return ledger.Batch{}, err

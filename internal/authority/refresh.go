@@ -102,6 +102,7 @@ func (a *Authority) rotate(ctx context.Context, req *tokenRequest, value string)
 		if err := a.holder(req, &row); err != nil {
 			return ledger.Batch{}, err
 		}
+		req.concerns(v, row.Mark.Release.Service(), row.Subject)
 		fam, err := a.d.Tokens.Family(ctx, row.Family)
 		if err != nil {
 			return ledger.Batch{}, fmt.Errorf("read family: %w", err)
@@ -129,6 +130,7 @@ func (a *Authority) rotate(ctx context.Context, req *tokenRequest, value string)
 	case errors.Is(err, errAnswered):
 		return ans, nil
 	case errors.As(err, &used):
+		req.about.reused = true
 		return nil, a.killFamily(ctx, &used.row, "refresh token used again after it was replaced")
 	case errors.Is(err, errHookRevokes):
 		row, ferr := a.d.Tokens.TokenByHandle(ctx, a.handleOf(value))

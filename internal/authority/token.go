@@ -20,6 +20,7 @@ type tokenRequest struct {
 	once    []ledger.Once    // marks to set with whatever is appended
 	scopes  []string
 	targets []string
+	about   about
 }
 
 // tokenAnswer is a successful answer (RFC 6749 §5.1, RFC 8693 §2.2.1). It is also
@@ -76,7 +77,9 @@ func (a *Authority) token(w http.ResponseWriter, r *http.Request) (*tokenAnswer,
 	case !req.client.May(typ):
 		return nil, refuse("unauthorized_client", "the client may not use this grant type")
 	}
-	return grant(r.Context(), req)
+	ans, err := grant(r.Context(), req)
+	a.measure(r.Context(), req, typ, err)
+	return ans, err
 }
 
 // grantClient answers client_credentials (RFC 6749 §4.4).
@@ -90,6 +93,7 @@ func (a *Authority) grantClient(ctx context.Context, req *tokenRequest) (*tokenA
 		if err != nil {
 			return ledger.Batch{}, err
 		}
+		req.concerns(v, t.service, "")
 		m, err := a.mintAccess(t, wish{client: req.client, scopes: req.scopes, binding: req.binding})
 		if err != nil {
 			return ledger.Batch{}, err
@@ -159,6 +163,7 @@ func (a *Authority) openFamily(ctx context.Context, v view, is issue) (*tokenAns
 	if err != nil {
 		return fail(err)
 	}
+	req.concerns(v, t.service, g.Subject)
 	w := wish{
 		client: req.client, subject: g.Subject, user: u.claims(), grant: g.Grant, within: allowed(g.Scopes, t.mint),
 		scopes: req.scopes, binding: req.binding, authTime: g.AuthTime, acr: g.ACR,
