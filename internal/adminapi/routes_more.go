@@ -46,15 +46,6 @@ func tokenRoutes() []Route {
 			}
 			return s.cfg.Issuance.Issue(ctx, actorOf(ctx), in.Body)
 		}),
-		once("revoke", "/v1/revocations", guards, "Revoke or suspend tokens", func(s *Server, ctx context.Context, actor string, r api.RevokeRequest) (*api.RevokeAnswer, error) {
-			return s.cfg.Control.Revoke(ctx, actor, r)
-		}),
-		once("restore", "/v1/restores", guards, "End a suspension", func(s *Server, ctx context.Context, actor string, r api.RestoreRequest) (*api.RevokeAnswer, error) {
-			return s.cfg.Control.Restore(ctx, actor, r)
-		}),
-		row("listRevocations", "GET", "/v1/revocations", anybody, "List the revocations in force", func(s *Server, _ context.Context, in *page) (*api.Revocations, error) {
-			return s.cfg.Control.Revocations(mintmark.RevocationID(in.After), 500), nil
-		}),
 		row("listAPIKeys", "GET", "/v1/api-keys", anybody, "List API keys", func(s *Server, ctx context.Context, in *page) (*api.TokenPage, error) {
 			return s.cfg.Control.Tokens(ctx, api.TokenQuery{Kinds: []string{"apikey"}, States: []string{"all"}, After: mintmark.TokenID(in.After)})
 		}),
@@ -199,7 +190,7 @@ func (s *Server) killKey(ctx context.Context, in *bodyByID[api.KeyRequest]) (*ap
 		reason = "key killed"
 	}
 	sel := mintmark.Selector{Key: in.ID}.String()
-	a, err := s.cfg.Control.Revoke(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout})
+	a, err := s.cfg.Control.Withdraw(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +213,7 @@ func (s *Server) disableClient(ctx context.Context, in *bodyByID[api.StepRequest
 		reason = "client disabled"
 	}
 	sel := mintmark.Selector{Client: mintmark.ClientID(in.ID)}.String()
-	if _, err := s.cfg.Control.Revoke(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout}); err != nil {
+	if _, err := s.cfg.Control.Withdraw(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout}); err != nil {
 		return nil, err
 	}
 	c, err := s.client(ctx, mintmark.ClientID(in.ID))

@@ -33,6 +33,12 @@ func receiptTable(r *mintmark.Receipt) table {
 func receiptNotes(r *mintmark.Receipt) []string {
 	notes := []string{"", fmt.Sprintf("%s %s: %s, %s, seq %d, epoch %d, in %s",
 		r.Kind, r.ID, r.Outcome, many(r.Tokens, "live token"), r.Seq, r.Epoch, r.Elapsed.Round(10*time.Microsecond))}
+	switch {
+	case r.Approver != "":
+		notes = append(notes, "asked for by "+r.Actor+", approved by "+r.Approver)
+	case r.BreakGlass:
+		notes = append(notes, "without the second person that the guard wanted, by "+r.Actor)
+	}
 	for _, d := range r.Dispositions {
 		notes = append(notes, fmt.Sprintf("  %s %s: %s, %s", d.Release, d.Class, d.Disposition, many(d.Tokens, "token")))
 	}

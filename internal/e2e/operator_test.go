@@ -143,7 +143,7 @@ func (w *world) rollback(id mintmark.RolloutID) (*mintmark.Receipt, error) {
 func facts(ctx context.Context, c *api.Client, selector string) (int, error) {
 	n := 0
 	for after := mintmark.RevocationID(""); ; {
-		page, err := c.Revocations(ctx, after)
+		page, err := c.Revocations(ctx, api.RevocationQuery{After: after})
 		if err != nil {
 			return 0, err
 		}

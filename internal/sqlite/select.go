@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -149,6 +150,8 @@ func selectorArgs(s mintmark.Selector, c mintmark.Cutoff, after int64) []any {
 	if !s.IssuedTo.IsZero() {
 		to = s.IssuedTo.Unix()
 	}
+	// SQL's integers are signed; no number of ours is that high.
+	c.FromSeq, c.ToSeq = min(c.FromSeq, math.MaxInt64), min(c.ToSeq, math.MaxInt64)
 	return []any{
 		string(s.Token), string(s.Family), string(s.Grant), s.Subject, string(s.Client), s.Issuer, s.Key, string(s.Release),
 		member(s.Scope), member(s.Audience), c.FromSeq, c.ToSeq, after, c.From, c.To, from, to,

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +29,14 @@ type World struct {
 	Fleet   *fleet.Fleet
 	Ledger  *ledger.Ledger
 	Store   *sqlite.Store
+
+	later atomic.Int64 // what control's clock is ahead, in nanoseconds
 }
+
+// Later puts control's wall clock ahead; the ledger's stays.
+func (w *World) Later(d time.Duration) { w.later.Add(int64(d)) }
+
+func (w *World) now() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
 
 type secrets struct{}
 
@@ -66,7 +74,7 @@ func New(t testing.TB) *World {
 	w.must(w.Fleet.Open(ctx))
 	f := control.Fleet{Fleet: w.Fleet, Wall: time.Now}
 	w.Control = control.New(control.Config{
-		StateLog: f, State: f, Tokens: w.Store, Store: w.Store, Ledger: w.Ledger, Secrets: secrets{}, Now: time.Now, Random: rand.Reader,
+		StateLog: f, State: f, Tokens: w.Store, Reach: w.Store, Store: w.Store, Ledger: w.Ledger, Secrets: secrets{}, Now: w.now, Random: rand.Reader,
 	})
 	t.Cleanup(func() {
 		conn.Close()
