@@ -29,6 +29,7 @@ const (
 	CodeNoRoute            Code = "no_route"
 	CodeRateLimited        Code = "rate_limited"
 	CodeUpstream           Code = "upstream_unavailable"
+	CodeTooLarge           Code = "body_too_large"
 )
 
 // Status returns the HTTP status that goes with the code; 200 for CodeNone and
@@ -44,6 +45,8 @@ func (c Code) Status() int {
 		return 403
 	case CodeNoRoute:
 		return 404
+	case CodeTooLarge:
+		return 413
 	case CodeRateLimited:
 		return 429
 	case CodeUpstream:

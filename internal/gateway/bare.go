@@ -15,8 +15,10 @@ type Bare struct {
 // ServeHTTP implements http.Handler.
 func (b *Bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := edit{h: r.Header}
-	for _, name := range hopByHop {
-		e.del(name)
+	for name := range e.h {
+		if hopByHop(name) {
+			e.del(name)
+		}
 	}
 	out := r.WithContext(r.Context())
 	out.RequestURI = ""

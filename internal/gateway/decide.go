@@ -49,6 +49,8 @@ type Query struct {
 	Peer   netip.Addr
 	// X5T is the thumbprint of the client's certificate, if any.
 	X5T string
+	// At is when it came; zero asks the clock.
+	At time.Time
 }
 
 // Decision is what came out. The zero value is ready; it may be reused.
@@ -99,7 +101,10 @@ func (dc *Decider) Decide(ctx context.Context, d *Decision) {
 	if d.header == nil {
 		d.header = d.lookup
 	}
-	now := dc.Now()
+	now := d.Query.At
+	if now.IsZero() {
+		now = dc.Now()
+	}
 	d.RetryAfter, d.Nonce = 0, ""
 	dc.once(ctx, d, now, false)
 	if d.Verdict.NeedCatchUp {

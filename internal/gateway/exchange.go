@@ -38,6 +38,7 @@ type exchange struct {
 	out    http.Request
 	url    url.URL
 	opts   upstream.Options
+	rv     *routeView // of the route decided for; nil until there is one
 	facts  *connFacts
 	trace  string
 	start  time.Time
@@ -46,10 +47,14 @@ type exchange struct {
 	clean  bool  // may be reused
 	met    outcome
 
-	// For streams; token, cancel and done are set before add and stay until
-	// remove.
+	// cord ends the exchange early. It is pulled by streams and by who watches the
+	// client (see watch), never after they were told that the exchange is over.
+	cord     upstream.Cord
+	watching func() bool // stops the watch on the request's context; else nil
+	hint     [3]string   // backs the fields that hints sets
+
+	// For streams; token is set before add and stays until remove.
 	token      *mintmark.Token
-	cancel     context.CancelCauseFunc
 	severed    bool      // guarded by shard.mu
 	shard      *shard    // owned by the exchange
 	prev, next *exchange // guarded by shard.mu
@@ -57,16 +62,16 @@ type exchange struct {
 
 func newExchange(g *Gateway) *exchange {
 	x := &exchange{g: g}
-	x.opts.Gate = x
+	x.opts.Gate, x.opts.Cord = x, &x.cord
 	x.opts.Informational = x.informational
 	return x
 }
 
 func (x *exchange) reset() {
 	x.e.reset()
-	x.w, x.r, x.facts, x.token, x.cancel = nil, nil, nil, nil, nil
+	x.w, x.r, x.rv, x.facts, x.token = nil, nil, nil, nil, nil
 	x.out, x.url = http.Request{}, url.URL{}
-	clear(x.opts.Extra)
+	x.cord.Reset()
 	x.severed, x.clean, x.status, x.sent, x.trace = false, false, 0, 0, ""
 	x.met = outcome{}
 	x.d.Query, x.d.proof = Query{}, proved{}
@@ -78,7 +83,7 @@ func (x *exchange) reset() {
 // Pass implements upstream.Gate: the final admission check, after a connection was
 // obtained and immediately before the first byte of the request.
 func (x *exchange) Pass() error {
-	if cause := context.Cause(x.out.Context()); cause != nil {
+	if cause := x.over(); cause != nil {
 		return cause
 	}
 	if x.g.decider.again(&x.d) {
@@ -88,6 +93,39 @@ func (x *exchange) Pass() error {
 		return errRefused
 	}
 	return nil
+}
+
+// over returns why the exchange may not go on; nil as long as it may.
+func (x *exchange) over() error {
+	if cause := x.cord.Cause(); cause != nil {
+		return cause
+	}
+	if x.r.Context().Err() != nil {
+		return errClientGone
+	}
+	return nil
+}
+
+// watch ends the exchange when its client goes. An HTTP/1 connection of ours sees
+// that itself, which spares the request a child of its context.
+func (x *exchange) watch() {
+	if c := x.facts.conn; c != nil && x.r.ProtoMajor == 1 {
+		c.watch(&x.cord)
+		return
+	}
+	x.watching = context.AfterFunc(x.r.Context(), func() { x.cord.Pull(errClientGone) })
+}
+
+// unwatch ends the watch.
+func (x *exchange) unwatch() {
+	if c := x.facts.conn; c != nil && x.r.ProtoMajor == 1 {
+		c.watch(nil)
+		return
+	}
+	if x.watching != nil && !x.watching() {
+		x.clean = false // it was called, and may still hold the cord
+	}
+	x.watching = nil
 }
 
 func (x *exchange) informational(code int, h http.Header) {
@@ -104,7 +142,7 @@ func (x *exchange) informational(code int, h http.Header) {
 // serve carries one request from its arrival to its end.
 func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	x.w, x.r = w, r
-	x.start = time.Now()
+	x.start = x.g.cfg.Now()
 	x.facts = factsOf(r).behind(x.g.cfg.Trusted, r.Header)
 	x.trace = traceOf(r.Header)
 	x.e.h = r.Header
@@ -127,13 +165,11 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	x.d.Query = Query{
 		Method: r.Method, Scheme: x.facts.scheme, Host: r.Host, Path: path, Header: r.Header,
-		Peer: x.facts.peer, X5T: x.facts.x5t,
+		Peer: x.facts.peer, X5T: x.facts.x5t, At: x.start,
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	x.cancel = cancel
 	for range maxMoves {
-		again := x.attempt(ctx)
+		again := x.attempt(r.Context())
+		x.d.Query.At = time.Time{} // it may have waited
 		if !again {
 			return
 		}
@@ -154,30 +190,30 @@ func (x *exchange) undecided(code mintmark.Code) {
 func (x *exchange) attempt(ctx context.Context) (again bool) {
 	d := &x.d
 	x.g.decider.Decide(ctx, d)
-	x.g.metrics.latency.Observe(time.Since(x.start).Seconds())
+	x.g.metrics.latency.Observe(x.g.cfg.Now().Sub(x.start))
 	if d.Refused() {
 		x.refuse(d.Verdict.Code)
 		return false
 	}
 	v, err := x.g.viewOf(d.Snapshot)
-	pool := (*upstream.Pool)(nil)
+	var to *destination
 	if err == nil {
-		pool = v.pools[d.Verdict.Release]
+		to = v.to[d.Verdict.Release]
 	}
-	if pool == nil {
+	if to == nil {
 		x.g.unavailable(ctx, "no upstream for the release", x, err)
 		x.refuse(mintmark.CodeUpstream)
 		return false
 	}
 	rv := &v.routes[d.Verdict.Route.Index]
-	x.out = *(&http.Request{}).WithContext(ctx)
+	x.rv = rv
 	if !x.inject(ctx, v, rv) {
 		x.d.RetryAfter = time.Second
 		x.refuse(mintmark.CodeStateUnknown)
 		return false
 	}
-	if !x.direct(rv) {
-		x.refuse(mintmark.CodeInvalidRequest)
+	if code := x.direct(rv); code != mintmark.CodeNone {
+		x.refuse(code)
 		return false
 	}
 	if d.Token != nil {
@@ -190,7 +226,7 @@ func (x *exchange) attempt(ctx context.Context) (again bool) {
 		x.refuse(mintmark.CodeStateUnknown)
 		return false
 	}
-	return x.forward(ctx, pool, rv)
+	return x.forward(ctx, to, rv)
 }
 
 // record makes the use durable before its first byte goes upstream.
@@ -302,7 +338,8 @@ func (x *exchange) reshape(ctx context.Context, rv *routeView) bool {
 }
 
 // direct fills in the outgoing request. Its header is the client's own map.
-func (x *exchange) direct(rv *routeView) bool {
+// The code says why there is none.
+func (x *exchange) direct(rv *routeView) mintmark.Code {
 	r, out, route := x.r, &x.out, x.d.Verdict.Route
 	path := x.d.Query.Path
 	host := r.Host
@@ -313,33 +350,34 @@ func (x *exchange) direct(rv *routeView) bool {
 		}
 	}
 	if !epoch.PathOK(path) {
-		return false
+		return mintmark.CodeInvalidRequest
 	}
 	decoded, err := url.PathUnescape(path)
 	if err != nil {
-		return false
+		return mintmark.CodeInvalidRequest
 	}
 	// Opaque, because the path must go up byte for byte as it was matched: net/url
 	// would encode anew a path that holds a byte it thinks should be encoded.
 	x.url = url.URL{Scheme: "http", Host: host, Path: decoded, RawPath: path, Opaque: path, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
-	out.Method, out.URL, out.Host, out.Header = r.Method, &x.url, host, r.Header
+	*out = *r // with its context, which nothing else can give it without another copy
+	out.URL, out.Host, out.RequestURI, out.TransferEncoding, out.Close = &x.url, host, "", nil, false
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.Body, out.ContentLength = r.Body, r.ContentLength
+	x.opts.Trailers, out.Trailer = nil, nil
 	if r.ContentLength == 0 || r.Body == nil {
 		out.Body, out.ContentLength = http.NoBody, 0
-	} else if route.MaxBody > 0 {
-		if r.ContentLength > route.MaxBody {
-			return false
+	} else {
+		if route.MaxBody > 0 {
+			if r.ContentLength > route.MaxBody {
+				return mintmark.CodeTooLarge
+			}
+			out.Body = http.MaxBytesReader(x.w, r.Body, route.MaxBody)
 		}
-		out.Body = http.MaxBytesReader(x.w, r.Body, route.MaxBody)
+		x.trail(rv)
 	}
 	grpc := isGRPC(r.Header)
 	if grpc {
 		x.e.set("Te", "trailers") // gRPC over HTTP/2 §Requests; RFC 9113 §8.2.2
 	}
-	if _, ok := r.Header["User-Agent"]; !ok {
-		x.e.set("User-Agent", "") // else net/http would name itself
-	}
 	x.opts.Timeout, x.opts.Retries, x.opts.Streaming = rv.timeout, route.Retries, grpc
-	return true
+	return mintmark.CodeNone
 }

@@ -22,6 +22,7 @@ type connFacts struct {
 	scheme  string     // http or https, as the client sees it
 	x5t     string     // of the client's certificate
 	tls     *tls.ConnectionState
+	conn    *strictConn // nil when another server than ours reads it, or net/http's HTTP/2
 }
 
 type connKey struct{}

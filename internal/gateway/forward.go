@@ -18,23 +18,25 @@ import (
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // forward sends the request and brings the answer down; true means start over.
-func (x *exchange) forward(ctx context.Context, pool *upstream.Pool, rv *routeView) (again bool) {
+func (x *exchange) forward(ctx context.Context, to *destination, rv *routeView) (again bool) {
 	if x.out.Body != http.NoBody && x.r.ProtoMajor == 1 {
 		// Else net/http would read the whole body before it lets an answer out,
 		// while the upload holds the body.
 		http.NewResponseController(x.w).EnableFullDuplex()
 	}
-	resp, err := pool.Do(&x.out, &x.opts)
+	x.watch()
+	resp, err := to.pool.Do(&x.out, &x.opts)
 	if err != nil {
 		if !errors.Is(err, errMoved) {
 			x.release(0)
 		}
 		x.clean = errors.Is(err, errRefused) || errors.Is(err, errMoved)
-		return x.failed(ctx, pool, err)
+		x.unwatch()
+		return x.failed(ctx, to, err)
 	}
 	x.g.count(x, mintmark.CodeNone)
 	x.answered(resp.StatusCode)
-	x.g.metrics.answered(string(pool.Release()), resp.StatusCode)
+	to.answered(resp.StatusCode)
 	x.hints()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		x.clean = false
@@ -43,7 +45,9 @@ func (x *exchange) forward(ctx context.Context, pool *upstream.Pool, rv *routeVi
 	}
 	ok := x.answer(ctx, resp, rv)
 	resp.Body.Close()
-	x.clean = ok
+	// An upload may outlast the answer, and refers to the exchange until then.
+	x.clean = ok && x.out.Body == http.NoBody
+	x.unwatch()
 	if !ok {
 		// The head is out: only an aborted connection tells the client that what
 		// it has is not all.
@@ -61,7 +65,7 @@ func (x *exchange) release(after time.Duration) {
 }
 
 // failed answers for an exchange that brought no response.
-func (x *exchange) failed(ctx context.Context, pool *upstream.Pool, err error) (again bool) {
+func (x *exchange) failed(ctx context.Context, to *destination, err error) (again bool) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, errMoved):
@@ -75,17 +79,17 @@ func (x *exchange) failed(ctx context.Context, pool *upstream.Pool, err error) (
 			code = mintmark.CodeRevoked
 		}
 		x.refuse(code)
-	case x.r.Context().Err() != nil:
+	case errors.Is(err, errClientGone), x.r.Context().Err() != nil:
 		// The client is gone: nobody to answer, but the use was made.
 		x.g.count(x, mintmark.CodeNone)
 		x.status = 499
 		panic(http.ErrAbortHandler)
 	case errors.As(err, &tooLarge):
-		x.refuse(mintmark.CodeInvalidRequest)
+		x.refuse(mintmark.CodeTooLarge)
 	case errors.Is(err, upstream.ErrRequestBody):
 		x.refuse(mintmark.CodeInvalidRequest)
 	default:
-		x.g.metrics.answered(string(pool.Release()), 0)
+		to.answered(0)
 		x.g.unavailable(ctx, "upstream failed", x, err)
 		x.refuse(mintmark.CodeUpstream)
 	}
@@ -98,12 +102,18 @@ func (x *exchange) hints() {
 	if d.Token == nil {
 		return
 	}
-	h[identity.TokenID] = []string{web.SafeValue(string(d.Token.ID))}
+	// net/http copies the values when the head goes out, which is before the exchange
+	// is used again.
+	v := &x.hint
+	v[0] = web.SafeValue(string(d.Token.ID))
+	h[identity.TokenID] = v[0:1:1]
 	if d.Verdict.RenewAfter >= 0 {
-		h[identity.RenewAfter] = []string{strconv.FormatInt(d.Verdict.RenewAfter, 10)}
+		v[1] = strconv.FormatInt(d.Verdict.RenewAfter, 10)
+		h[identity.RenewAfter] = v[1:2:2]
 	}
 	if d.Verdict.MustRenew {
-		h[identity.MustRenew] = []string{"true"}
+		v[2] = "true"
+		h[identity.MustRenew] = v[2:3:3]
 	}
 }
 
@@ -124,11 +134,11 @@ func (x *exchange) answer(ctx context.Context, resp *http.Response, rv *routeVie
 	n, err := relay(x.w, resp, x.r)
 	x.sent = n
 	x.met.cut = err != nil && !errors.Is(err, errClientGone)
-	if err != nil && !errors.Is(err, errClientGone) && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, errClientGone) && x.over() == nil {
 		x.g.unavailable(ctx, "upstream broke off", x, err)
 	}
 	x.release(time.Second)
-	return err == nil && context.Cause(ctx) == nil
+	return err == nil && x.over() == nil
 }
 
 // cleanResponse removes what must not pass from the upstream: fields of that
@@ -138,11 +148,8 @@ func cleanResponse(h http.Header) {
 		e := edit{h: h}
 		e.dropNamed(c)
 	}
-	for _, name := range hopByHop {
-		delete(h, name)
-	}
 	for name := range h {
-		if identity.Ours(name) {
+		if hopByHop(name) || identity.Ours(name) {
 			delete(h, name)
 		}
 	}
@@ -188,7 +195,7 @@ func relay(w http.ResponseWriter, resp *http.Response, r *http.Request) (int64, 
 	if len(resp.Trailer) > 0 {
 		h := w.Header()
 		for name, values := range resp.Trailer {
-			if !identity.Ours(name) && !connectionField(name) {
+			if !identity.Ours(name) && !hopByHop(name) && name != "Content-Length" {
 				h[http.TrailerPrefix+name] = values
 			}
 		}
@@ -197,13 +204,4 @@ func relay(w http.ResponseWriter, resp *http.Response, r *http.Request) (int64, 
 		}
 	}
 	return n, nil
-}
-
-func connectionField(name string) bool {
-	for _, n := range hopByHop {
-		if n == name {
-			return true
-		}
-	}
-	return name == "Content-Length"
 }

@@ -136,6 +136,10 @@ func (g *Gateway) count(x *exchange, code mintmark.Code) {
 			c.Refuse(x.refusal(code, now))
 		}
 	}
+	if code == mintmark.CodeNone && x.rv != nil {
+		x.rv.admitted.count(g.metrics, d)
+		return
+	}
 	g.metrics.decided(d, code)
 }
 

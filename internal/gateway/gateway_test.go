@@ -261,8 +261,13 @@ func TestBodies(t *testing.T) {
 	}
 	req := r.request("POST", "/x", "good")
 	req.Body, req.ContentLength = io.NopCloser(strings.NewReader(big+strings.Repeat(big, 6))), -1
-	if resp, _ := r.do(req); resp.StatusCode != 400 {
-		t.Errorf("over MaxBody: %d", resp.StatusCode)
+	if resp, body := r.do(req); resp.StatusCode != 413 || !strings.Contains(body, `"code":"body_too_large"`) {
+		t.Errorf("over MaxBody: %d %s", resp.StatusCode, body)
+	}
+	req = r.request("POST", "/x", "good")
+	req.Body, req.ContentLength = io.NopCloser(strings.NewReader(big+strings.Repeat(big, 6))), int64(7*len(big))
+	if resp, body := r.do(req); resp.StatusCode != 413 || !strings.Contains(body, `"code":"body_too_large"`) {
+		t.Errorf("declared over MaxBody: %d %s", resp.StatusCode, body)
 	}
 }
 

@@ -7,10 +7,15 @@ import (
 	"github.com/mintmark/mintmark/internal/identity"
 )
 
-// hopByHop are the fields of one connection (RFC 9110 §7.6.1), by canonical name.
-var hopByHop = [...]string{
-	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+// hopByHop reports whether a field, by canonical name, belongs to one connection
+// (RFC 9110 §7.6.1).
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
 }
 
 // edit changes a header in place and can take its changes back: the header of a
@@ -73,11 +78,8 @@ func (e *edit) strip(extra map[string]bool) {
 	if c := e.h["Connection"]; len(c) > 0 {
 		e.dropNamed(c)
 	}
-	for _, name := range hopByHop {
-		e.del(name)
-	}
 	for name := range e.h {
-		if identity.Reserved(name) || len(extra) > 0 && extra[identity.Normal(name)] {
+		if hopByHop(name) || identity.Reserved(name) || len(extra) > 0 && extra[identity.Normal(name)] {
 			e.del(name)
 		}
 	}

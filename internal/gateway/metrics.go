@@ -2,18 +2,19 @@ package gateway
 
 import (
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/latency"
 )
 
 // metrics are the gateway's. Labels come from the epoch and from fixed lists, so
 // that their number is bounded by configuration; a request cannot make a new one.
 type metrics struct {
 	decisions *prometheus.CounterVec
-	latency   prometheus.Histogram
+	latency   *latency.Histogram
 	cuts      prometheus.Counter
 	upstreams *prometheus.CounterVec
 
@@ -35,13 +36,7 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 			Name: "mintmark_gateway_decisions_total",
 			Help: "Requests decided, by route, the release that minted the token, and the code of the refusal (admitted: none).",
 		}, []string{"route", "release", "code"}),
-		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:                            "mintmark_gateway_decision_seconds",
-			Help:                            "Time from a parsed request to its decision.",
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  160,
-			NativeHistogramMinResetDuration: time.Hour,
-		}),
+		latency: latency.NewHistogram("mintmark_gateway_decision_seconds", "Time from a parsed request to its decision."),
 		cuts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mintmark_gateway_streams_cut_total",
 			Help: "Exchanges in flight that were ended because their token was taken back.",
@@ -61,7 +56,9 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 	return m
 }
 
-func (m *metrics) decided(d *Decision, code mintmark.Code) {
+func (m *metrics) decided(d *Decision, code mintmark.Code) { m.counterOf(d, code).Inc() }
+
+func (m *metrics) counterOf(d *Decision, code mintmark.Code) prometheus.Counter {
 	k := seriesKey{code: code}
 	if r := d.Verdict.Route; r != nil {
 		k.route = r.ID
@@ -78,7 +75,35 @@ func (m *metrics) decided(d *Decision, code mintmark.Code) {
 	if c == nil {
 		c = m.series(k)
 	}
-	c.Inc()
+	return c
+}
+
+// admitted finds the counter of a route's admitted requests by the release that
+// minted the token: of those there are a few at a time. It belongs to one epoch.
+type admitted struct {
+	recent [4]atomic.Pointer[minted]
+	turn   atomic.Uint32
+}
+
+type minted struct {
+	by mintmark.ReleaseID // "" also without a token
+	n  prometheus.Counter
+}
+
+func (a *admitted) count(m *metrics, d *Decision) {
+	var by mintmark.ReleaseID
+	if d.Token != nil {
+		by = d.Token.Mark.Release
+	}
+	for i := range a.recent {
+		if c := a.recent[i].Load(); c != nil && c.by == by {
+			c.n.Inc()
+			return
+		}
+	}
+	c := &minted{by, m.counterOf(d, mintmark.CodeNone)}
+	a.recent[a.turn.Add(1)%uint32(len(a.recent))].Store(c)
+	c.n.Inc()
 }
 
 func (m *metrics) series(k seriesKey) prometheus.Counter {
@@ -96,12 +121,26 @@ func (m *metrics) series(k seriesKey) prometheus.Counter {
 	return c
 }
 
-var classes = [...]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
+var classes = [...]string{"error", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
-func (m *metrics) answered(release string, status int) {
-	class := "error"
+// answers counts what one release's servers answer.
+type answers struct {
+	of      *prometheus.CounterVec
+	release string
+	known   [len(classes)]atomic.Pointer[prometheus.Counter] // by class, once there was one
+}
+
+// answered counts one answer; status 0 is none.
+func (a *answers) answered(status int) {
+	class := 0
 	if status >= 100 && status < 600 {
-		class = classes[status/100]
+		class = status / 100
 	}
-	m.upstreams.WithLabelValues(release, class).Inc()
+	c := a.known[class].Load()
+	if c == nil {
+		made := a.of.WithLabelValues(a.release, classes[class])
+		c = &made
+		a.known[class].Store(c)
+	}
+	(*c).Inc()
 }

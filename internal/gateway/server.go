@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/framing"
 )
 
 // ServerConfig says how requests arrive. The zero value of a bound is its default.
@@ -153,7 +155,9 @@ func (s *Server) accept(ctx context.Context, l net.Listener, one, two *queue, wg
 }
 
 func (s *Server) strict(c net.Conn, state *tls.ConnectionState) *strictConn {
-	return &strictConn{Conn: c, facts: newConnFacts(c, state), open: &s.open, f: framing{h2c: s.cfg.H2C && state == nil}}
+	sc := &strictConn{Conn: c, facts: newConnFacts(c, state), open: &s.open, f: framing.New(s.cfg.H2C && state == nil)}
+	sc.facts.conn = sc
+	return sc
 }
 
 func (s *Server) handshake(ctx context.Context, c net.Conn, one, two *queue) {

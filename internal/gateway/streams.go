@@ -74,8 +74,8 @@ func (s *streams) open() int {
 	return n
 }
 
-// cut ends what snap refuses and says how many. When it returns their contexts
-// are cancelled: no further byte is taken from or given to either side.
+// cut ends what snap refuses and says how many. When it returns their connections
+// upstream are closed: no further byte is taken from or given to a server.
 func (s *streams) cut(snap *epoch.Snapshot, now time.Time) int {
 	n := 0
 	for i := range s.shards {
@@ -84,7 +84,7 @@ func (s *streams) cut(snap *epoch.Snapshot, now time.Time) int {
 		for x := sh.head; x != nil; x = x.next {
 			if x.token != nil && !x.severed && takenBack(snap, x.token, now) {
 				x.severed = true
-				x.cancel(errCut)
+				x.cord.Pull(errCut)
 				n++
 			}
 		}

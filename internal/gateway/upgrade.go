@@ -39,6 +39,8 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 		return
 	}
 	defer up.Close()
+	// From here on an end that the client sends is passed on, and ends one way only.
+	x.unwatch()
 	head := resp.Header
 	protocol := head.Get("Upgrade")
 	cleanResponse(head)
@@ -58,10 +60,9 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 		s.raw.Store(true)
 	}
 	x.status = http.StatusSwitchingProtocols
-	stop := context.AfterFunc(ctx, func() {
-		client.Close()
-		up.Close()
-	})
+	x.cord.Also(func() { client.Close() })
+	defer x.cord.Also(nil)
+	stop := context.AfterFunc(ctx, func() { x.cord.Pull(errClientGone) })
 	defer stop()
 	buf.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	if h.Write(buf) != nil {
@@ -77,7 +78,7 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 		early = io.MultiReader(io.LimitReader(buf.Reader, int64(n)), client)
 	}
 	x.sent = join(client, early, up)
-	if errors.Is(context.Cause(ctx), errCut) {
+	if errors.Is(x.cord.Cause(), errCut) {
 		x.status = 499
 	}
 }

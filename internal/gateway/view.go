@@ -17,11 +17,18 @@ type view struct {
 	number string // the fence header's value
 	epoch  uint64
 	routes []routeView // by RouteEntry.Index
-	pools  map[*epoch.ReleaseEntry]*upstream.Pool
+	to     map[*epoch.ReleaseEntry]*destination
+}
+
+// destination is where requests for one release go.
+type destination struct {
+	pool *upstream.Pool
+	answers
 }
 
 // routeView is one route, ready to serve.
 type routeView struct {
+	admitted *admitted
 	reserved map[string]bool // normalised names of the service's claim headers
 	claims   []claimHeader
 	request  headerChange
@@ -51,13 +58,13 @@ func (g *Gateway) viewOf(snap *epoch.Snapshot) (*view, error) {
 		return nil, err
 	}
 	old := g.view.Swap(v)
-	keep := make([]*upstream.Pool, 0, len(v.pools))
-	for _, p := range v.pools {
-		keep = append(keep, p)
+	keep := make([]*upstream.Pool, 0, len(v.to))
+	for _, to := range v.to {
+		keep = append(keep, to.pool)
 	}
 	if old != nil {
-		for _, p := range old.pools {
-			keep = append(keep, p)
+		for _, to := range old.to {
+			keep = append(keep, to.pool)
 		}
 	}
 	g.cfg.Upstreams.Retain(keep)
@@ -69,7 +76,7 @@ func (g *Gateway) buildView(snap *epoch.Snapshot) (*view, error) {
 	v := &view{
 		table: t, epoch: snap.Epoch, number: strconv.FormatUint(snap.Epoch, 10),
 		routes: make([]routeView, len(t.Routes())),
-		pools:  map[*epoch.ReleaseEntry]*upstream.Pool{},
+		to:     map[*epoch.ReleaseEntry]*destination{},
 	}
 	reserved := map[*epoch.ServiceEntry]map[string]bool{}
 	for _, s := range t.Services() {
@@ -91,7 +98,7 @@ func (g *Gateway) buildView(snap *epoch.Snapshot) (*view, error) {
 			if err != nil {
 				return nil, err
 			}
-			v.pools[r] = p
+			v.to[r] = &destination{pool: p, answers: answers{of: g.metrics.upstreams, release: string(r.ID)}}
 		}
 	}
 	for _, r := range t.Routes() {
@@ -101,7 +108,7 @@ func (g *Gateway) buildView(snap *epoch.Snapshot) (*view, error) {
 }
 
 func newRouteView(r *epoch.RouteEntry, reserved map[string]bool) routeView {
-	rv := routeView{reserved: reserved, timeout: time.Duration(r.TimeoutMS) * time.Millisecond}
+	rv := routeView{admitted: new(admitted), reserved: reserved, timeout: time.Duration(r.TimeoutMS) * time.Millisecond}
 	tr := r.Transform
 	if tr == nil {
 		return rv

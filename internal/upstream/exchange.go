@@ -29,6 +29,9 @@ type Gate interface{ Pass() error }
 type Options struct {
 	// Gate is the last word; nil always passes.
 	Gate Gate
+	// Cord, if not nil, ends the exchange when it is pulled. Then the request's
+	// context only bounds the dialling: whoever would end the context pulls the cord.
+	Cord *Cord
 	// Timeout bounds silence on either side of the upstream connection; 0 is
 	// DefaultTimeout.
 	Timeout time.Duration
@@ -42,6 +45,12 @@ type Options struct {
 	// may be in the header too. They spare the caller the growing of a map that the
 	// server has just made.
 	Extra []Field
+	// Trailers, if not nil, is called once the request's body was read to its end,
+	// and gives the fields to send after it; the request's Trailer names them
+	// beforehand. Only bodies without a declared length can have any. It may be
+	// called from another goroutine, but not after the answer's body was closed,
+	// unless the server answered before it had read all.
+	Trailers func() http.Header
 	// Informational, if not nil, gets 1xx answers other than 100 and 101.
 	Informational func(code int, h http.Header)
 }

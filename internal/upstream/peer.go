@@ -61,7 +61,7 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 		if errors.Is(err, ErrBusy) {
 			return nil, err
 		}
-		return nil, t.peerFailure(req, fmt.Errorf("connect to upstream: %w", err))
+		return nil, t.peerFailure(req, o, fmt.Errorf("connect to upstream: %w", err))
 	}
 	if err := o.pass(); err != nil {
 		cc.Release()
@@ -69,8 +69,11 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	out := req.WithContext(ctx)
-	if len(o.Extra) > 0 {
+	if _, named := req.Header["User-Agent"]; len(o.Extra) > 0 || !named {
 		out.Header = maps.Clone(req.Header)
+		if !named {
+			out.Header["User-Agent"] = nil // else net/http would name itself
+		}
 		for _, f := range o.Extra {
 			out.Header[f.Name] = []string{f.Value}
 		}
@@ -79,16 +82,16 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 	if o.Streaming {
 		timeout = 0
 	}
-	b := &peerBody{t: t, cancel: cancel, timeout: timeout}
+	o.Cord.cancels(cancel)
+	b := &peerBody{t: t, cancel: cancel, cord: o.Cord, timeout: timeout}
 	if timeout > 0 {
 		b.timer = time.AfterFunc(timeout, func() { cancel(ErrTimeout) })
-		if out.Body != nil && out.Body != http.NoBody {
-			out.Body = &patientBody{ReadCloser: out.Body, b: b}
-		}
 	}
+	body := peerRequest(out, o, b)
 	resp, err := cc.RoundTrip(out)
 	if err != nil {
 		b.stopTimer()
+		o.Cord.cancels(nil)
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
@@ -96,13 +99,17 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 		if errors.Is(err, ErrTimeout) {
 			return nil, ErrTimeout
 		}
-		return nil, t.peerFailure(req, fmt.Errorf("exchange with upstream: %w", err))
+		if broken := body.failure(); broken != nil && over(req, o.Cord) == nil {
+			return nil, broken
+		}
+		return nil, t.peerFailure(req, o, fmt.Errorf("exchange with upstream: %w", err))
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		b.stopTimer()
 		rw, ok := resp.Body.(io.ReadWriteCloser)
 		if !ok {
 			resp.Body.Close()
+			o.Cord.cancels(nil)
 			cancel(nil)
 			return nil, fmt.Errorf("%w: 101 without a connection", ErrResponse)
 		}
@@ -118,9 +125,9 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 	return resp, nil
 }
 
-func (t *target) peerFailure(req *http.Request, err error) error {
-	if req.Context().Err() != nil {
-		return context.Cause(req.Context())
+func (t *target) peerFailure(req *http.Request, o *Options, err error) error {
+	if cause := over(req, o.Cord); cause != nil {
+		return cause
 	}
 	return &failure{err: err, connection: true}
 }
@@ -130,6 +137,7 @@ type peerBody struct {
 	io.ReadCloser
 	t       *target
 	cancel  context.CancelCauseFunc
+	cord    *Cord
 	timeout time.Duration
 	timer   *time.Timer
 	once    sync.Once
@@ -155,6 +163,7 @@ func (b *peerBody) Read(p []byte) (int, error) {
 func (b *peerBody) end() {
 	b.once.Do(func() {
 		b.stopTimer()
+		b.cord.cancels(nil)
 		b.cancel(nil)
 		b.t.release()
 	})
@@ -164,20 +173,6 @@ func (b *peerBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.end()
 	return err
-}
-
-// patientBody takes bytes from the client as a sign of life.
-type patientBody struct {
-	io.ReadCloser
-	b *peerBody
-}
-
-func (p *patientBody) Read(q []byte) (int, error) {
-	n, err := p.ReadCloser.Read(q)
-	if n > 0 {
-		p.b.touch()
-	}
-	return n, err
 }
 
 type peerTunnel struct {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"sync/atomic"
-	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
@@ -47,9 +46,8 @@ func (p *Pool) Release() mintmark.ReleaseID { return p.release }
 
 // Healthy returns how many servers may be tried, of how many.
 func (p *Pool) Healthy() (healthy, all int) {
-	now := time.Now()
 	for _, t := range p.targets {
-		if t.usable(now) {
+		if t.usable() {
 			healthy++
 		}
 	}
@@ -60,10 +58,15 @@ func (p *Pool) Healthy() (healthy, all int) {
 // none is usable all are: a wrong verdict of the checks must not turn a service
 // off that may be up.
 func (p *Pool) pick(tried uint64) (int, *target) {
-	now := time.Now()
+	if len(p.targets) == 1 {
+		if tried&1 != 0 {
+			return 0, nil
+		}
+		return 0, p.targets[0]
+	}
 	var total uint64
 	for i, t := range p.targets {
-		if tried&(1<<(i&63)) == 0 && t.usable(now) {
+		if tried&(1<<(i&63)) == 0 && t.usable() {
 			total += t.weight
 		}
 	}
@@ -81,7 +84,7 @@ func (p *Pool) pick(tried uint64) (int, *target) {
 	// A Weyl sequence visits the weights evenly without a lock or randomness.
 	x := p.turn.Add(1) * 0x9e3779b97f4a7c15 >> 11 % total
 	for i, t := range p.targets {
-		if tried&(1<<(i&63)) != 0 || (!desperate && !t.usable(now)) {
+		if tried&(1<<(i&63)) != 0 || (!desperate && !t.usable()) {
 			continue
 		}
 		if x < t.weight {
@@ -123,7 +126,7 @@ func (p *Pool) Do(req *http.Request, o *Options) (*http.Response, error) {
 		if !errors.As(err, &f) {
 			return nil, err
 		}
-		if !f.connection || !again || try >= o.Retries || req.Context().Err() != nil {
+		if !f.connection || !again || try >= o.Retries || over(req, o.Cord) != nil {
 			return nil, f.err
 		}
 		tried |= 1 << (i & 63)

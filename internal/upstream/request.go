@@ -59,6 +59,28 @@ func writeHead(bw *bufio.Writer, req *http.Request, extra []Field) error {
 		bw.WriteString("\r\n")
 	default:
 		bw.WriteString("Transfer-Encoding: chunked\r\n")
+		if err := announce(bw, req.Trailer); err != nil {
+			return err
+		}
+	}
+	_, err := bw.WriteString("\r\n")
+	return err
+}
+
+// announce names the trailers to come (RFC 9110 §6.6.2).
+func announce(bw *bufio.Writer, trailer http.Header) error {
+	if len(trailer) == 0 {
+		return nil
+	}
+	bw.WriteString("Trailer: ")
+	sep := ""
+	for name := range trailer {
+		if !fieldName(name) {
+			return fmt.Errorf("%w: trailer %.40q", errRequestHead, name)
+		}
+		bw.WriteString(sep)
+		bw.WriteString(name)
+		sep = ", "
 	}
 	_, err := bw.WriteString("\r\n")
 	return err
@@ -107,15 +129,16 @@ type upload struct {
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-func startUpload(w *wire, req *http.Request, timeout time.Duration) *upload {
+func startUpload(w *wire, req *http.Request, o *Options, timeout time.Duration) *upload {
 	u := &upload{done: make(chan struct{})}
+	body, length, trailers := req.Body, req.ContentLength, o.Trailers
 	go func() {
 		defer close(u.done)
 		var err error
-		if req.ContentLength >= 0 {
-			err = u.sized(w, req.Body, req.ContentLength, timeout)
+		if length >= 0 {
+			err = u.sized(w, body, length, timeout)
 		} else {
-			err = u.chunked(w, req.Body, timeout)
+			err = u.chunked(w, body, trailers, timeout)
 		}
 		if err == nil {
 			u.ok.Store(true)
@@ -180,7 +203,7 @@ func (u *upload) sized(w *wire, body io.Reader, left int64, timeout time.Duratio
 	return nil
 }
 
-func (u *upload) chunked(w *wire, body io.Reader, timeout time.Duration) error {
+func (u *upload) chunked(w *wire, body io.Reader, trailers func() http.Header, timeout time.Duration) error {
 	bp := buffers.Get().(*[]byte)
 	defer buffers.Put(bp)
 	if err := w.bw.Flush(); err != nil {
@@ -200,15 +223,29 @@ func (u *upload) chunked(w *wire, body io.Reader, timeout time.Duration) error {
 			}
 		}
 		if err == io.EOF {
-			// Request trailers are not passed on (RFC 9110 §6.5.1 allows it):
-			// they could spell an identity field after the checks.
-			w.bw.WriteString("0\r\n\r\n")
-			return w.bw.Flush()
+			return finishChunked(w.bw, trailers)
 		}
 		if err != nil {
 			return bodyError(err)
 		}
 	}
+}
+
+// finishChunked writes the last chunk and the trailers. One that cannot be written as
+// it is breaks the body off, so that it is not taken for whole.
+func finishChunked(bw *bufio.Writer, trailers func() http.Header) error {
+	bw.WriteString("0\r\n")
+	if trailers != nil {
+		for name, values := range trailers() {
+			for _, v := range values {
+				if !fieldName(name) || !writeField(bw, name, v) {
+					return fmt.Errorf("%w: trailer %.40q", ErrRequestBody, name)
+				}
+			}
+		}
+	}
+	bw.WriteString("\r\n")
+	return bw.Flush()
 }
 
 func bodyError(err error) error {

@@ -160,8 +160,8 @@ func hasToken(values []string, token string) bool {
 }
 
 // body gives resp its body, which returns the connection to the pool at its end.
-func (w *wire) body(req *http.Request, resp *http.Response, o *Options, timeout time.Duration, stop func() bool, up *upload) {
-	b := &wireBody{w: w, resp: resp, stop: stop, up: up, timeout: timeout}
+func (w *wire) body(req *http.Request, resp *http.Response, o *Options, timeout time.Duration, end leash, up *upload) {
+	b := &wireBody{w: w, resp: resp, end: end, up: up, timeout: timeout}
 	if o.Streaming || isEventStream(resp.Header) {
 		b.timeout = 0
 	}
@@ -188,7 +188,7 @@ func isEventStream(h http.Header) bool {
 type wireBody struct {
 	w       *wire
 	resp    *http.Response
-	stop    func() bool
+	end     leash
 	up      *upload
 	timeout time.Duration
 	chunks  io.Reader // chunked, else nil
@@ -218,7 +218,7 @@ func (b *wireBody) Read(p []byte) (int, error) {
 		b.finish(true)
 		return n, io.EOF
 	}
-	b.err = b.w.classify(b.resp.Request, err)
+	b.err = b.w.classify(b.resp.Request, b.end, err)
 	b.finish(false)
 	return n, b.err
 }
@@ -287,7 +287,7 @@ func (b *wireBody) Close() error {
 
 func (b *wireBody) finish(clean bool) {
 	b.done = true
-	alive := b.stop()
+	alive := b.end.untie()
 	// Bytes after the end, or an upload that the server did not wait for, would
 	// be read as the next exchange's.
 	if clean && alive && !b.resp.Close && b.up.sent() && b.w.br.Buffered() == 0 && !b.w.closed.Load() {

@@ -62,12 +62,12 @@ func trimBrackets(host string) string {
 	return host
 }
 
-func (t *target) usable(now time.Time) bool {
+func (t *target) usable() bool {
 	if t.down.Load() {
 		return false
 	}
 	u := t.until.Load()
-	return u == 0 || now.UnixNano() >= u
+	return u == 0 || time.Now().UnixNano() >= u
 }
 
 // failed counts a connection failure and ejects the server when there were
@@ -97,7 +97,7 @@ func (t *target) do(req *http.Request, o *Options, again bool) (*http.Response, 
 	if err != nil {
 		t.inFlight.Add(-1)
 		var f *failure
-		if errors.As(err, &f) && f.connection && req.Context().Err() == nil {
+		if errors.As(err, &f) && f.connection && over(req, o.Cord) == nil {
 			t.failed()
 		}
 		return nil, err
@@ -127,7 +127,7 @@ func (t *target) exchange(req *http.Request, o *Options, again bool) (*http.Resp
 			return resp, nil
 		}
 		var f *failure
-		if kept && again && errors.As(err, &f) && f.stale && req.Context().Err() == nil {
+		if kept && again && errors.As(err, &f) && f.stale && over(req, o.Cord) == nil {
 			continue // ends at the latest when no kept connection is left
 		}
 		return nil, err

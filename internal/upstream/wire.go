@@ -91,10 +91,14 @@ func (w *wire) close() {
 // connection is closed; otherwise the body's end decides.
 func (w *wire) roundTrip(req *http.Request, o *Options) (*http.Response, error) {
 	timeout := o.timeout()
-	stop := context.AfterFunc(req.Context(), w.close)
+	end := leash{cord: o.Cord}
+	if err := end.tie(req, w); err != nil {
+		w.t.putIdle(w)
+		return nil, err
+	}
 	if err := o.pass(); err != nil {
 		// Nothing was sent: the connection is as good as before.
-		if stop() {
+		if end.untie() {
 			w.t.putIdle(w)
 		}
 		return nil, err
@@ -102,45 +106,67 @@ func (w *wire) roundTrip(req *http.Request, o *Options) (*http.Response, error) 
 	w.got = false
 	w.nc.SetDeadline(time.Now().Add(timeout))
 	if err := writeHead(w.bw, req, o.Extra); err != nil {
-		stop()
 		w.close()
-		return nil, w.classify(req, err)
+		return nil, w.classify(req, end, err)
 	}
 	var up *upload
 	if req.Body == nil || req.Body == http.NoBody {
 		if err := w.bw.Flush(); err != nil {
-			stop()
 			w.close()
-			return nil, w.classify(req, err)
+			return nil, w.classify(req, end, err)
 		}
 		if o.Streaming {
 			w.nc.SetReadDeadline(time.Time{})
 		}
 	} else {
-		up = startUpload(w, req, timeout)
+		up = startUpload(w, req, o, timeout)
 	}
 	resp, err := w.readHead(req, o)
 	if err != nil {
-		stop()
 		w.close()
 		if uerr := up.failure(); uerr != nil {
+			end.untie()
 			return nil, uerr
 		}
-		return nil, w.classify(req, err)
+		return nil, w.classify(req, end, err)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		w.nc.SetDeadline(time.Time{})
-		resp.Body = &tunnel{w: w, stop: stop}
+		resp.Body = &tunnel{w: w, end: end}
 		return resp, nil
 	}
-	w.body(req, resp, o, timeout, stop, up)
+	w.body(req, resp, o, timeout, end, up)
 	return resp, nil
 }
 
-// classify turns an error into a failure, with the caller's words.
-func (w *wire) classify(req *http.Request, err error) error {
-	if req.Context().Err() != nil {
-		return context.Cause(req.Context())
+// leash is what ends an exchange early: the caller's cord, else its context.
+type leash struct {
+	cord *Cord
+	stop func() bool // of the context; nil with a cord
+}
+
+// tie makes the leash end the exchange on w; the error says why it may not begin.
+func (l *leash) tie(req *http.Request, w *wire) error {
+	if l.cord != nil {
+		return l.cord.hold(w)
+	}
+	l.stop = context.AfterFunc(req.Context(), w.close)
+	return nil
+}
+
+// untie reports whether the connection was left alone, and will be.
+func (l *leash) untie() bool {
+	if l.cord != nil {
+		return l.cord.let()
+	}
+	return l.stop()
+}
+
+// classify ends the leash and turns an error into a failure, with the caller's words.
+func (w *wire) classify(req *http.Request, end leash, err error) error {
+	end.untie()
+	if cause := over(req, end.cord); cause != nil {
+		return cause
 	}
 	if errors.Is(err, ErrResponse) || errors.Is(err, errRequestHead) {
 		return err
@@ -161,7 +187,7 @@ func (w *wire) classify(req *http.Request, err error) error {
 // tunnel is the body of a 101 answer: the connection itself.
 type tunnel struct {
 	w    *wire
-	stop func() bool
+	end  leash
 	done atomic.Bool
 }
 
@@ -177,7 +203,7 @@ func (t *tunnel) CloseWrite() error {
 
 func (t *tunnel) Close() error {
 	if t.done.CompareAndSwap(false, true) {
-		t.stop()
+		t.end.untie()
 		t.w.close()
 		t.w.t.release()
 	}

@@ -1,19 +1,16 @@
-package gateway
+// Package framing answers: could two parsers read this HTTP/1 byte stream
+// differently?
+//
+// It is pure: bytes in, yes or no out. A Stream belongs to one reader.
+package framing
 
 import (
 	"bytes"
-	"errors"
-	"net"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
-// errFraming makes net/http answer 400 and close: it is neither an end of file
-// nor a network error.
-var errFraming = errors.New("gateway: ambiguous HTTP/1 framing")
-
-// framing follows an HTTP/1 byte stream just closely enough to see each head, and
+// Stream follows an HTTP/1 byte stream just closely enough to see each head, and
 // refuses heads that two parsers could frame differently, even where net/http
 // would choose one reading (RFC 9112 §6.3, §11.2): Transfer-Encoding together
 // with Content-Length, repeated Content-Length or Transfer-Encoding, anything
@@ -24,13 +21,13 @@ var errFraming = errors.New("gateway: ambiguous HTTP/1 framing")
 // It must agree with net/http on where a message ends, or it would look for
 // heads in bodies: it takes only what both read alike, and stops the connection
 // at the first doubt.
-type framing struct {
+type Stream struct {
 	state  frameState
 	line   []byte // a line begun in an earlier read
 	left   int64  // bytes of a sized body or a chunk still to come
 	head   headFacts
 	broken bool
-	h2c    bool // HTTP/2 by prior knowledge is spoken here
+	h2c    bool
 }
 
 type headFacts struct {
@@ -55,9 +52,20 @@ const (
 
 const maxLine = 64 << 10
 
-// feed looks at p and returns how many of its bytes may be passed on; fewer than
+// New returns a stream at its beginning. h2c says that HTTP/2 by prior knowledge is
+// spoken here.
+func New(h2c bool) Stream { return Stream{h2c: h2c} }
+
+// Broken reports whether the stream was refused.
+func (f *Stream) Broken() bool { return f.broken }
+
+// Raw reports whether the stream became another protocol's, of which nothing is known
+// here.
+func (f *Stream) Raw() bool { return f.state == inRaw }
+
+// Feed looks at p and returns how many of its bytes may be passed on; fewer than
 // all means that the stream is refused from there.
-func (f *framing) feed(p []byte) int {
+func (f *Stream) Feed(p []byte) int {
 	for i := 0; i < len(p); {
 		switch f.state {
 		case inRaw:
@@ -100,7 +108,7 @@ func (f *framing) feed(p []byte) int {
 }
 
 // take reads one line without its end; false refuses the stream.
-func (f *framing) take(line []byte) bool {
+func (f *Stream) take(line []byte) bool {
 	switch f.state {
 	case inChunkSize:
 		return f.chunkSize(line)
@@ -144,7 +152,7 @@ func (f *framing) take(line []byte) bool {
 }
 
 // field notes the fields that decide about framing.
-func (f *framing) field(line []byte) bool {
+func (f *Stream) field(line []byte) bool {
 	name, value, _ := bytes.Cut(line, []byte{':'})
 	switch len(name) {
 	case 14:
@@ -163,7 +171,7 @@ func (f *framing) field(line []byte) bool {
 	return true
 }
 
-func (f *framing) chunkSize(line []byte) bool {
+func (f *Stream) chunkSize(line []byte) bool {
 	// Extensions are refused: no client of an API needs them, and parsers differ
 	// on them (RFC 9112 §7.1.1).
 	if len(line) == 0 || len(line) > 15 {
@@ -266,42 +274,4 @@ func equalFold(b []byte, lower string) bool {
 		}
 	}
 	return true
-}
-
-// strictConn is a connection whose HTTP/1 framing is checked as it is read.
-type strictConn struct {
-	net.Conn
-	facts *connFacts
-	f     framing // owned by the reader
-	// raw is set once the connection was taken over for another protocol. That a
-	// client asked for one is not enough: its next request would go unseen.
-	raw  atomic.Bool
-	open *atomic.Int64
-	once atomic.Bool
-}
-
-// Read implements net.Conn.
-func (c *strictConn) Read(p []byte) (int, error) {
-	if c.f.broken {
-		return 0, errFraming
-	}
-	n, err := c.Conn.Read(p)
-	if n > 0 && c.f.state != inRaw && !c.raw.Load() {
-		if ok := c.f.feed(p[:n]); ok < n || c.f.broken {
-			c.f.broken = true
-			if ok == 0 {
-				return 0, errFraming
-			}
-			return ok, nil
-		}
-	}
-	return n, err
-}
-
-// Close implements net.Conn.
-func (c *strictConn) Close() error {
-	if c.once.CompareAndSwap(false, true) && c.open != nil {
-		c.open.Add(-1)
-	}
-	return c.Conn.Close()
 }
