@@ -63,6 +63,9 @@ type Receipt struct {
 	Dispositions []DispositionCount `json:"dispositions,omitempty"`
 	// Tokens is how many live tokens of ours the selector covered at commit.
 	Tokens int64 `json:"tokens"`
+	// Evidence is why Mintmark took the release back by itself; nil when a person
+	// did.
+	Evidence *Evidence `json:"evidence,omitempty"`
 	// RowHash is the hex SHA-256 of the state-log row that made it happen.
 	RowHash string `json:"row_hash"`
 	// Signature is base64url Ed25519 over ReceiptDomain and the receipt's canonical

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mintmark/mintmark"
 )
@@ -69,8 +70,35 @@ func (c *Client) Restore(ctx context.Context, r RestoreRequest) (*RevokeAnswer, 
 }
 
 // Revocations lists a page of the facts in force.
-func (c *Client) Revocations(ctx context.Context, after mintmark.RevocationID) (*Revocations, error) {
-	return call[Revocations](ctx, c, "GET", query("/v1/revocations", after1(string(after))), nil)
+func (c *Client) Revocations(ctx context.Context, q RevocationQuery) (*Revocations, error) {
+	v := after1(string(q.After))
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Counts {
+		v.Set("counts", "true")
+	}
+	return call[Revocations](ctx, c, "GET", query("/v1/revocations", v), nil)
+}
+
+// Revocation returns one revocation, in force or pending.
+func (c *Client) Revocation(ctx context.Context, id mintmark.RevocationID) (*RevocationDetail, error) {
+	return call[RevocationDetail](ctx, c, "GET", path("revocations", string(id)), nil)
+}
+
+// PendingRevocations lists those that wait or waited for a second person.
+func (c *Client) PendingRevocations(ctx context.Context) (*PendingRevocations, error) {
+	return call[PendingRevocations](ctx, c, "GET", "/v1/pending-revocations", nil)
+}
+
+// ApproveRevocation carries out a pending revocation, as the second person.
+func (c *Client) ApproveRevocation(ctx context.Context, id mintmark.RevocationID, r DecideRequest) (*RevokeAnswer, error) {
+	return call[RevokeAnswer](ctx, c, "POST", path("revocations", string(id))+":approve", r)
+}
+
+// DenyRevocation ends a pending revocation without effect.
+func (c *Client) DenyRevocation(ctx context.Context, id mintmark.RevocationID, r DecideRequest) (*PendingRevocation, error) {
+	return call[PendingRevocation](ctx, c, "POST", path("revocations", string(id))+":deny", r)
 }
 
 // APIKeys lists a page of API keys.
@@ -183,9 +211,27 @@ func (c *Client) Rollout(ctx context.Context, id mintmark.RolloutID) (*Rollout, 
 	return call[Rollout](ctx, c, "GET", path("rollouts", string(id)), nil)
 }
 
-// StepRollout does weight, promote, rollback or finalise.
+// StepRollout does weight, pause, resume, approve, promote, finalise, rollback, abort
+// or undo.
 func (c *Client) StepRollout(ctx context.Context, id mintmark.RolloutID, verb string, r StepRequest) (*RolloutAnswer, error) {
 	return call[RolloutAnswer](ctx, c, "POST", path("rollouts", string(id))+":"+url.PathEscape(verb), r)
+}
+
+// RolloutGate returns the verdict about a rollout, waiting up to a duration for one
+// that is not wait; it is at most a minute.
+func (c *Client) RolloutGate(ctx context.Context, id mintmark.RolloutID, wait time.Duration) (*Gate, error) {
+	v := url.Values{}
+	if wait > 0 {
+		v.Set("wait", wait.String())
+	}
+	return call[Gate](ctx, c, "GET", query(path("rollouts", string(id), "gate"), v), nil)
+}
+
+// RolloutEvents calls each with the name and data of everything that happens to a
+// rollout, until the context ends or each returns an error, which it returns:
+// "rollout.written" with an Event, "gate" with a Gate.
+func (c *Client) RolloutEvents(ctx context.Context, id mintmark.RolloutID, each func(name string, data []byte) error) error {
+	return c.stream(ctx, path("rollouts", string(id), "events"), each)
 }
 
 // Gateways lists the members.
@@ -247,7 +293,19 @@ func (c *Client) Receipt(ctx context.Context, id mintmark.ReceiptID) (*mintmark.
 // Events calls each for every event after a ledger number, in order, until the
 // context ends, each returns an error (which it returns), or control breaks off.
 func (c *Client) Events(ctx context.Context, after uint64, each func(mintmark.Event) error) error {
-	res, err := c.send(ctx, "GET", "/v1/events?after="+strconv.FormatUint(after, 10), nil, c.token)
+	return c.stream(ctx, "/v1/events?after="+strconv.FormatUint(after, 10), func(_ string, data []byte) error {
+		var e mintmark.Event
+		if err := json.Unmarshal(data, &e); err != nil {
+			return NewProblem(CodeUnintelligble, "event: "+err.Error(), "")
+		}
+		return each(e)
+	})
+}
+
+// stream reads server-sent events (WHATWG HTML §9.2): each gets the name and the
+// data of every one.
+func (c *Client) stream(ctx context.Context, path string, each func(name string, data []byte) error) error {
+	res, err := c.send(ctx, "GET", path, nil, c.token)
 	if err != nil {
 		return err
 	}
@@ -257,6 +315,7 @@ func (c *Client) Events(ctx context.Context, after uint64, each func(mintmark.Ev
 	}
 	in := bufio.NewScanner(res.Body)
 	in.Buffer(nil, 8<<20)
+	var name string
 	var data strings.Builder
 	for in.Scan() {
 		line := in.Text()
@@ -264,17 +323,20 @@ func (c *Client) Events(ctx context.Context, after uint64, each func(mintmark.Ev
 			data.WriteString(strings.TrimPrefix(v, " "))
 			continue
 		}
-		if line != "" || data.Len() == 0 {
+		if v, ok := strings.CutPrefix(line, "event:"); ok {
+			name = strings.TrimPrefix(v, " ")
 			continue
 		}
-		var e mintmark.Event
-		if err := json.Unmarshal([]byte(data.String()), &e); err != nil {
-			return NewProblem(CodeUnintelligble, "event: "+err.Error(), "")
+		if line != "" {
+			continue
 		}
+		if data.Len() > 0 {
+			if err := each(name, []byte(data.String())); err != nil {
+				return err
+			}
+		}
+		name = ""
 		data.Reset()
-		if err := each(e); err != nil {
-			return err
-		}
 	}
 	if ctx.Err() != nil {
 		return nil

@@ -77,6 +77,7 @@ var mapped = []struct {
 	{control.ErrForbidden, api.CodeForbidden, "ask an admin"},
 	{control.ErrNotSafe, api.CodeNotSafe, "see mintmark rollout plan; go on all the same with unsafe"},
 	{rollout.ErrIllegal, api.CodePrecondition, ""},
+	{rollout.ErrRole, api.CodeForbidden, "ask somebody who may: mintmark rollout status names the roles"},
 	{control.ErrConflict, api.CodeConflict, "look at what changed and call again"},
 	{fleet.ErrRefused, api.CodeRefused, "nothing was changed; mend what the gateway says"},
 	{fleet.ErrPart, api.CodeInvalid, "nothing was changed"},

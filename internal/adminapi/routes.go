@@ -5,10 +5,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/mintmark/mintmark"
-	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/control"
-	"github.com/mintmark/mintmark/internal/rollout"
 )
 
 // Route is one operation: what it is called, who may call it, what it does.
@@ -72,17 +69,6 @@ func once[Req, Out any](id, path string, roles []Role, summary string, do func(s
 	})
 }
 
-// step builds the route of one rollout verb.
-func step(verb rollout.Verb, summary string) Route {
-	id := string(verb) + "Rollout"
-	return row(id, "POST", "/v1/rollouts/{id}:"+string(verb), operators, summary, func(s *Server, ctx context.Context, in *bodyByID[api.StepRequest]) (*api.RolloutAnswer, error) {
-		actor := actorOf(ctx)
-		return control.Once(ctx, s.cfg.Control, actor, in.Key, id+" "+in.ID, in.Body, func(ctx context.Context) (*api.RolloutAnswer, error) {
-			return s.cfg.Control.StepRollout(ctx, actor, in.ID, verb, in.Body)
-		})
-	})
-}
-
 // Table is every operation of the admin API.
 func Table() []Route {
 	routes := [][]Route{tokenRoutes(), rolloutRoutes(), resourceRoutes(), accountRoutes(), fleetRoutes()}
@@ -91,47 +77,4 @@ func Table() []Route {
 		all = append(all, r...)
 	}
 	return all
-}
-
-func rolloutRoutes() []Route {
-	return []Route{
-		once("startRollout", "/v1/rollouts", operators, "Start a rollout", func(s *Server, ctx context.Context, actor string, r api.RolloutRequest) (*api.RolloutAnswer, error) {
-			return s.cfg.Control.StartRollout(ctx, actor, r)
-		}),
-		row("planRollout", "POST", "/v1/rollouts:plan", anybody, "Say what a rollout and its rollback would mean", func(s *Server, ctx context.Context, in *body[api.RolloutRequest]) (*api.Plan, error) {
-			return s.cfg.Control.Plan(ctx, in.Body.Service, in.Body.Candidate)
-		}),
-		row("listRollouts", "GET", "/v1/rollouts", anybody, "List rollouts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Rollouts, error) {
-			return s.cfg.Control.Rollouts(ctx)
-		}),
-		row("getRollout", "GET", "/v1/rollouts/{id}", anybody, "Get a rollout, by id or by service", func(s *Server, ctx context.Context, in *byID) (*api.Rollout, error) {
-			return s.cfg.Control.Rollout(ctx, in.ID)
-		}),
-		row("getRolloutPlan", "GET", "/v1/rollouts/{id}/plan", anybody, "Say what rolling back now would mean", func(s *Server, ctx context.Context, in *byID) (*api.Plan, error) {
-			return s.cfg.Control.RolloutPlan(ctx, in.ID)
-		}),
-		step(rollout.VerbWeight, "Change the candidate's share"),
-		step(rollout.VerbPromote, "Give the candidate all traffic"),
-		step(rollout.VerbFinalise, "Make the candidate the stable release"),
-		step(rollout.VerbRollback, "Take the candidate back"),
-		row("listReleases", "GET", "/v1/releases", anybody, "List releases", func(s *Server, ctx context.Context, in *struct {
-			Service string `query:"service" maxLength:"63"`
-		},
-		) (*api.Releases, error) {
-			return s.cfg.Control.Releases(ctx, in.Service)
-		}),
-		row("getRelease", "GET", "/v1/releases/{service}/{name}", anybody, "Get a release", func(s *Server, ctx context.Context, in *struct {
-			Service string `path:"service" maxLength:"63"`
-			Name    string `path:"name" maxLength:"63"`
-		},
-		) (*api.Release, error) {
-			return s.cfg.Control.Release(ctx, mintmark.NewReleaseID(in.Service, in.Name))
-		}),
-		row("listReceipts", "GET", "/v1/receipts", anybody, "List receipts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Receipts, error) {
-			return s.cfg.Control.Receipts(ctx)
-		}),
-		row("getReceipt", "GET", "/v1/receipts/{id}", anybody, "Get a receipt", func(s *Server, ctx context.Context, in *byID) (*mintmark.Receipt, error) {
-			return s.cfg.Control.Receipt(ctx, mintmark.ReceiptID(in.ID))
-		}),
-	}
 }

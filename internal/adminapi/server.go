@@ -83,6 +83,8 @@ type Checks interface {
 // Events reads the ledger's events in order.
 type Events interface {
 	EventsAfter(ctx context.Context, seq uint64, limit int) ([]mintmark.Event, error)
+	// Events reads a stream's, with versions above after.
+	Events(ctx context.Context, stream string, after uint64, limit int) ([]mintmark.Event, error)
 }
 
 // Config is what the admin API is made of. Issuance, Keys, Accounts, Joining,

@@ -97,6 +97,7 @@ func (c *Control) reapplied(ctx context.Context, id mintmark.ReceiptID, r api.Ap
 // follow does what depends on the resources in force.
 func (c *Control) follow(ctx context.Context) {
 	c.restage(ctx)
+	c.readFreezes(ctx)
 	if c.applied != nil {
 		c.applied(ctx)
 	}

@@ -56,6 +56,7 @@ type Change struct {
 	Dispositions []mintmark.DispositionCount
 	Approver     string
 	BreakGlass   bool
+	Evidence     *mintmark.Evidence
 }
 
 // Committed is what a change made durable.
@@ -136,6 +137,11 @@ type Config struct {
 	Spread, Grace time.Duration
 	// StateKeys are the public keys that verify receipts, base64url by key id.
 	StateKeys map[string]string
+	// Analyst judges candidates; nil: nothing is judged, and rollouts move by time and
+	// people only.
+	Analyst Analyst
+	// Tick is how often Run looks at open rollouts; 0 is 250ms.
+	Tick time.Duration
 	// Log takes what an operator should see; nil discards.
 	Log *slog.Logger
 }
@@ -145,8 +151,9 @@ type Control struct {
 	cfg     Config
 	applied func(context.Context) // after each apply; may be nil
 
-	mu    sync.Mutex
-	calls map[string]*call // guarded by mu; by idempotency key, while in use
+	mu     sync.Mutex
+	calls  map[string]*call // guarded by mu; by idempotency key, while in use
+	frozen []freeze         // guarded by mu; the Freeze resources in force
 }
 
 // New returns a Control. It does no I/O. Call Resume once before serving.

@@ -84,7 +84,7 @@ func TestRollback(t *testing.T) {
 	bad := w.Issue("shop/v2", func(k *mintmark.Token) { k.Scopes = []string{"shop:admin", "shop:read"} })
 	// A change of the service meanwhile must not be undone by the rollback.
 	apply(t, w, strings.Replace(controltest.Shop, "path: /*", "path: /shop/*", 1))
-	done, err := w.Control.StepRollout(t.Context(), op, id, rollout.VerbRollback, api.StepRequest{Reason: "over-scoped", Wait: true})
+	done, err := w.Control.StepRollout(t.Context(), op, nil, id, rollout.VerbRollback, api.StepRequest{Reason: "over-scoped", Wait: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestRollback(t *testing.T) {
 	}
 	// Again: the same answer, no new row.
 	head := w.Fleet.Current().Seq
-	again, err := w.Control.StepRollout(t.Context(), "user:other", "shop", rollout.VerbRollback, api.StepRequest{Wait: true})
+	again, err := w.Control.StepRollout(t.Context(), "user:other", nil, "shop", rollout.VerbRollback, api.StepRequest{Wait: true})
 	if err != nil || again.Receipt == nil || again.Receipt.ID != done.Receipt.ID || w.Fleet.Current().Seq != head {
 		t.Errorf("rolled back twice: %+v, %v", again, err)
 	}
@@ -135,14 +135,14 @@ func TestPromote(t *testing.T) {
 	}
 	id := string(r.Rollout.ID)
 	for _, verb := range []rollout.Verb{rollout.VerbPromote, rollout.VerbPromote, rollout.VerbFinalise} {
-		if r, err = w.Control.StepRollout(t.Context(), op, id, verb, api.StepRequest{}); err != nil {
+		if r, err = w.Control.StepRollout(t.Context(), op, nil, id, verb, api.StepRequest{}); err != nil {
 			t.Fatalf("%s: %v", verb, err)
 		}
 	}
 	if svc := w.Fleet.Current().Table.Service("shop"); svc.Split.Stable != "v2" || svc.Split.Candidate != "" || r.Rollout.State != string(rollout.Finalised) {
 		t.Errorf("after finalise: %+v", svc.Split)
 	}
-	if _, err := w.Control.StepRollout(t.Context(), op, id, rollout.VerbRollback, api.StepRequest{}); !errors.Is(err, rollout.ErrIllegal) {
+	if _, err := w.Control.StepRollout(t.Context(), op, nil, id, rollout.VerbRollback, api.StepRequest{}); !errors.Is(err, rollout.ErrIllegal) {
 		t.Errorf("rollback of a finalised rollout: %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestConcurrentRollback(t *testing.T) {
 	var errs [4]error
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = w.Control.StepRollout(context.Background(), op, string(r.Rollout.ID), rollout.VerbRollback, api.StepRequest{Wait: true})
+			_, errs[i] = w.Control.StepRollout(context.Background(), op, nil, string(r.Rollout.ID), rollout.VerbRollback, api.StepRequest{Wait: true})
 		})
 	}
 	wg.Wait()

@@ -22,7 +22,7 @@ func (f Fleet) Commit(ctx context.Context, c Change) (Committed, error) {
 	r, err := f.Fleet.Commit(ctx, fleet.Change{
 		Kind: c.Kind, Rollout: c.Rollout, Parts: c.Parts, Revocations: c.Revocations, Restores: c.Restores, Also: c.Also,
 		Actor: c.Actor, Reason: c.Reason,
-		Receipt: &fleet.ReceiptRequest{ID: c.Receipt, Release: c.Release, Dispositions: c.Dispositions, Tokens: c.Tokens, Approver: c.Approver, BreakGlass: c.BreakGlass},
+		Receipt: &fleet.ReceiptRequest{ID: c.Receipt, Release: c.Release, Dispositions: c.Dispositions, Tokens: c.Tokens, Approver: c.Approver, BreakGlass: c.BreakGlass, Evidence: c.Evidence},
 	})
 	return Committed{Seq: r.RowSeq, Epoch: r.Epoch, Issued: r.Row.Issued, Receipt: r.Receipt}, err
 }

@@ -47,6 +47,7 @@ func (c *Control) Plan(ctx context.Context, service, candidate string) (*api.Pla
 	for _, l := range p.Back {
 		out.Back = append(out.Back, lineOf(l))
 	}
+	c.basis(out, svc)
 	return out, nil
 }
 

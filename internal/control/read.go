@@ -151,6 +151,13 @@ func (c *Control) Rollout(ctx context.Context, id string) (*api.Rollout, error) 
 	}
 	out := rolloutOf(r, version)
 	now := c.cfg.Now()
+	if name, until, frozen := frozenNow(&r, c.freezes(r.Service), now); frozen && r.State.Open() {
+		out.Frozen = &api.Frozen{Window: name, Until: until}
+	}
+	if h := c.health(ctx, &r); h != nil {
+		e := rollout.EvidenceOf(h)
+		out.Evidence = &e
+	}
 	for _, name := range []string{r.Stable, r.Candidate} {
 		release := mintmark.NewReleaseID(r.Service, name)
 		n, err := c.cfg.Tokens.CountLive(ctx, mintmark.Selector{Release: release}, mintmark.Cutoff{}, now)
@@ -183,9 +190,10 @@ func rolloutOf(r rollout.Rollout, version uint64) api.Rollout {
 	for _, h := range r.History {
 		out.History = append(out.History, api.RolloutStep{
 			At: time.UnixMilli(h.At).UTC(), Verb: string(h.Verb), Percent: rollout.FormatPercent(h.Weight), Actor: h.Actor, Reason: h.Reason,
-			Epoch: h.Epoch, Seq: h.Seq, Receipt: h.Receipt,
+			Epoch: h.Epoch, Seq: h.Seq, Receipt: h.Receipt, Evidence: h.Evidence,
 		})
 	}
+	staged(&out, &r)
 	return out
 }
 

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
-	"github.com/mintmark/mintmark/internal/epoch"
-	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/policy"
 	"github.com/mintmark/mintmark/internal/rollout"
 )
 
@@ -26,6 +24,10 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	}
 	if done := earlier(ctx); done != "" {
 		return c.stepped(ctx, done, req.Wait, req.Timeout)
+	}
+	spec, err := c.fill(&req)
+	if err != nil {
+		return nil, err
 	}
 	state, version, err := c.serial(ctx)
 	if err != nil {
@@ -43,10 +45,13 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	if err != nil {
 		return nil, err
 	}
+	if err := stale(req.Plan, plan); err != nil {
+		return nil, err
+	}
 	if !plan.Safe && !req.Unsafe {
 		return nil, fmt.Errorf("%w: %s", ErrNotSafe, plan.Reasons[0])
 	}
-	r, err := c.newRollout(actor, svc.Split.Stable, req)
+	r, actions, err := c.newRollout(actor, svc.Split.Stable, req, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -60,37 +65,68 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	if svc, err = rollout.Service(svc, r); err != nil {
 		return nil, err
 	}
-	if err := c.stage(ctx, svc, &r); err != nil {
+	if svc.Split.Watch, err = c.watch(ctx, &r); err != nil {
 		return nil, err
 	}
-	done, err := c.commitStep(ctx, step{r: r, svc: svc, kind: "rollout", verb: rollout.VerbStart, actor: actor, reason: req.Reason, state: state, serial: version})
+	if err := c.stage(ctx, svc, &r); err != nil {
+		c.unwatch(ctx, r.ID)
+		return nil, err
+	}
+	done, err := c.commitStep(ctx, step{r: r, svc: svc, action: actions[0], actor: actor, reason: req.Reason, state: state, serial: version})
 	if err != nil {
 		c.cfg.StateLog.Unstage(string(r.ID))
+		c.unwatch(context.WithoutCancel(ctx), r.ID)
 		return nil, err
 	}
 	return c.answer(ctx, r.ID, done.Receipt, req.Wait, req.Timeout)
 }
 
-func (c *Control) newRollout(actor, stable string, req api.RolloutRequest) (rollout.Rollout, error) {
+// fill completes a request from the file that it holds, and reads the file's spec.
+// What is given twice is refused, even if both agree: it would not be clear which
+// was meant to be changed.
+func (c *Control) fill(req *api.RolloutRequest) (*rollout.Spec, error) {
+	if req.File == nil {
+		if req.ManualRollback {
+			return &rollout.Spec{HandRollback: true}, nil
+		}
+		return nil, nil
+	}
+	if req.Strategy != "" || req.Weight != "" || req.ManualRollback {
+		return nil, fmt.Errorf("%w: strategy, weight and manual_rollback stand in the file: give one or the other", ErrInvalid)
+	}
+	file, errs := policy.ParseRollout(policy.File{Name: req.File.Name, Text: req.File.Text})
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	if req.Service != "" && req.Service != file.Service || req.Candidate != "" && req.Candidate != file.Candidate {
+		return nil, fmt.Errorf("%w: the file is about %s/%s, the request about %s/%s", ErrInvalid, file.Service, file.Candidate, req.Service, req.Candidate)
+	}
+	spec := rollout.FromFile(file)
+	spec.Source = req.File.Name
+	req.Service, req.Candidate, req.Strategy = file.Service, file.Candidate, file.Strategy
+	return spec, nil
+}
+
+func (c *Control) newRollout(actor, stable string, req api.RolloutRequest, spec *rollout.Spec) (rollout.Rollout, []rollout.Action, error) {
 	weight := 0
 	if req.Weight != "" {
 		var err error
 		if weight, err = rollout.ParsePercent(req.Weight); err != nil {
-			return rollout.Rollout{}, err
+			return rollout.Rollout{}, nil, err
 		}
 	}
 	var salt [16]byte
 	if _, err := io.ReadFull(c.cfg.Random, salt[:]); err != nil {
-		return rollout.Rollout{}, fmt.Errorf("make a salt: %w", err)
+		return rollout.Rollout{}, nil, fmt.Errorf("make a salt: %w", err)
 	}
 	id, err := c.newID(mintmark.PrefixRollout)
 	if err != nil {
-		return rollout.Rollout{}, err
+		return rollout.Rollout{}, nil, err
 	}
 	now := c.cfg.Now().UnixMilli()
 	r := rollout.Rollout{
 		ID: mintmark.RolloutID(id), Service: req.Service, Stable: stable, Candidate: req.Candidate, Strategy: req.Strategy,
-		Salt: hex.EncodeToString(salt[:]), Actor: actor, Reason: req.Reason, Started: now, Updated: now,
+		Salt: hex.EncodeToString(salt[:]), Actor: actor, Reason: req.Reason, Started: now, Updated: now, Spec: spec,
 	}
 	if r.Strategy == "" {
 		r.Strategy = rollout.BlueGreen
@@ -98,46 +134,54 @@ func (c *Control) newRollout(actor, stable string, req api.RolloutRequest) (roll
 			r.Strategy = rollout.Canary
 		}
 	}
-	r, _, err = rollout.Step(r, rollout.VerbStart, weight)
-	return r, err
+	return rollout.Step(r, rollout.Input{Verb: rollout.VerbStart, Weight: weight, Actor: actor, Reason: req.Reason, Now: now, Freeze: c.freezes(r.Service)})
 }
 
-// StepRollout does weight, promote, rollback or finalise. What is so already is a
-// success: its receipt is answered again.
-func (c *Control) StepRollout(ctx context.Context, actor, id string, verb rollout.Verb, req api.StepRequest) (*api.RolloutAnswer, error) {
+// StepRollout does what a person asks of a rollout. What is so already is a
+// success: its receipt is answered again. roles are the actor's, for approve.
+func (c *Control) StepRollout(ctx context.Context, actor string, roles []string, id string, verb rollout.Verb, req api.StepRequest) (*api.RolloutAnswer, error) {
 	if err := c.checkTimeout(req.Timeout); err != nil {
 		return nil, err
 	}
 	if done := earlier(ctx); done != "" {
 		return c.stepped(ctx, done, req.Wait, req.Timeout)
 	}
-	weight := 0
+	in := rollout.Input{Verb: verb, Actor: actor, Roles: roles, Reason: req.Reason}
 	if verb == rollout.VerbWeight {
 		var err error
-		if weight, err = rollout.ParsePercent(req.Weight); err != nil {
+		if in.Weight, err = rollout.ParsePercent(req.Weight); err != nil {
 			return nil, err
 		}
 	}
-	if len(req.Dispositions) > 0 && verb != rollout.VerbRollback {
-		return nil, fmt.Errorf("%w: dispositions go with rollback only", ErrInvalid)
+	if len(req.Dispositions) > 0 && !verb.TakesBack() {
+		return nil, fmt.Errorf("%w: dispositions go with rollback, abort and undo only", ErrInvalid)
 	}
 	var err error
 	for range maxAttempts {
 		var receipt mintmark.ReceiptID
 		var r rollout.Rollout
-		if r, receipt, err = c.tryStep(ctx, actor, id, verb, weight, req); err == nil {
+		if r, receipt, err = c.drive(ctx, id, in, req); err == nil {
 			return c.answer(ctx, r.ID, receipt, req.Wait, req.Timeout)
 		}
 		// Somebody else's change came first. What was asked is decided again on top
 		// of it; a rollback must not fail because of an unrelated apply.
-		if !errors.Is(err, ErrConflict) || ctx.Err() != nil {
+		if !errors.Is(err, ErrConflict) || errors.Is(err, errMovedOn) || ctx.Err() != nil {
 			return nil, err
 		}
 	}
 	return nil, err
 }
 
-func (c *Control) tryStep(ctx context.Context, actor, id string, verb rollout.Verb, weight int, req api.StepRequest) (rollout.Rollout, mintmark.ReceiptID, error) {
+// errMovedOn: the rollout is not at the version that the caller has seen.
+var errMovedOn = errors.New("the rollout moved on")
+
+// drive puts one input to the rollout as it stands and does what comes of it, by
+// compare and set: ErrConflict when something else changed meanwhile. The verb is
+// empty for the passing of time.
+//
+// If the process dies before the row, nothing happened and the next tick decides
+// anew; if after it, rollout, part and facts are in force together.
+func (c *Control) drive(ctx context.Context, id string, in rollout.Input, req api.StepRequest) (rollout.Rollout, mintmark.ReceiptID, error) {
 	state, serial, err := c.serial(ctx)
 	if err != nil {
 		return rollout.Rollout{}, "", err
@@ -146,230 +190,80 @@ func (c *Control) tryStep(ctx context.Context, actor, id string, verb rollout.Ve
 	if err != nil {
 		return r, "", err
 	}
-	next, changed, err := rollout.Step(r, verb, weight)
-	if err != nil || !changed {
+	if req.Version != 0 && req.Version != version {
+		return r, "", fmt.Errorf("%w: %w: it is at version %d and %s, not at %d", ErrConflict, errMovedOn, version, r.State, req.Version)
+	}
+	in.Now, in.Freeze = c.cfg.Now().UnixMilli(), c.freezes(r.Service)
+	if in.Health == nil {
+		in.Health = c.health(ctx, &r)
+	}
+	next, actions, err := rollout.Step(r, in)
+	if err != nil || len(actions) == 0 {
 		return r, r.Receipt, err
 	}
-	entry := c.cfg.State.Current().Table.Service(r.Service)
-	if entry == nil || entry.Split.Rollout != r.ID {
-		return r, "", fmt.Errorf("%w: service %s is not in rollout %s", rollout.ErrIllegal, r.Service, r.ID)
+	actor := in.Actor
+	if in.Verb == "" {
+		actor = rollout.Actor
 	}
-	s := step{r: next, before: version, svc: *entry.Service, kind: "rollout", verb: verb, actor: actor, reason: req.Reason, state: state, serial: serial}
-	if verb == rollout.VerbRollback {
-		s.kind = "rollback"
-		if err := c.takeBack(ctx, &s, req.Dispositions); err != nil {
-			return r, "", err
-		}
+	if actions[0].Kind == rollout.Record {
+		err = c.record(ctx, next, version, actor)
 	} else {
-		if verb != rollout.VerbWeight {
-			s.kind = "promote"
-		}
-		if s.svc, err = rollout.Service(s.svc, next); err != nil {
-			return r, "", err
-		}
+		s := step{r: next, before: version, action: actions[0], actor: actor, reason: actions[0].Reason, state: state, serial: serial}
+		next, err = c.row(ctx, r, s, req.Dispositions)
 	}
-	done, err := c.commitStep(ctx, s)
 	if err != nil {
 		return r, "", err
 	}
-	if next.State.Open() {
+	c.tell(&next, actions)
+	return next, next.Receipt, nil
+}
+
+// row commits a step that gateways must hear of.
+func (c *Control) row(ctx context.Context, was rollout.Rollout, s step, dispositions map[string]mintmark.Disposition) (rollout.Rollout, error) {
+	entry := c.cfg.State.Current().Table.Service(was.Service)
+	if entry == nil || was.State.Open() && entry.Split.Rollout != was.ID {
+		return was, fmt.Errorf("%w: service %s is not in rollout %s", rollout.ErrIllegal, was.Service, was.ID)
+	}
+	s.svc = *entry.Service
+	if was.State == rollout.Finalised {
+		if err := c.undoable(ctx, &s.svc, &was); err != nil {
+			return was, err
+		}
+	}
+	var err error
+	switch s.action.Kind {
+	case rollout.RollBack:
+		err = c.takeBack(ctx, &s, dispositions)
+	case rollout.Finalise:
+		s.r.StablePolicy = rollout.PolicyOf(&s.svc, s.r.Stable)
+		fallthrough
+	default:
+		s.svc, err = rollout.Service(s.svc, s.r)
+	}
+	if err != nil {
+		return was, err
+	}
+	done, err := c.commitStep(ctx, s)
+	if err != nil {
+		return was, err
+	}
+	s.r.Receipt = done.Receipt
+	if s.r.State.Open() {
 		// The inverse is the same as before unless the part's other content moved.
-		if err := c.stage(ctx, s.svc, &next); err != nil {
-			c.cfg.Log.Warn("inverse not staged; a rollback would take a moment longer", "rollout", r.ID, "error", err)
+		if err := c.stage(ctx, s.svc, &s.r); err != nil {
+			c.cfg.Log.Warn("inverse not staged; a rollback would take a moment longer", "rollout", was.ID, "error", err)
 		}
 	} else {
-		c.cfg.StateLog.Unstage(string(r.ID))
+		c.cfg.StateLog.Unstage(string(was.ID))
 	}
-	return next, done.Receipt, nil
+	return s.r, nil
 }
 
-// step is one step about to be committed.
-type step struct {
-	r      rollout.Rollout // after it
-	before uint64          // version of its document
-	svc    epoch.Service   // the part after it
-	kind   string
-	verb   rollout.Verb
-	actor  string
-	reason string
-	state  serial
-	serial uint64
-
-	facts  []mintmark.Revocation
-	counts []mintmark.DispositionCount
-	tokens int64
-}
-
-// takeBack decides a rollback: the inverse, and the facts that go into its row.
-func (c *Control) takeBack(ctx context.Context, s *step, override map[string]mintmark.Disposition) error {
-	o := rollout.Options{Override: override, Now: c.cfg.Now().Unix(), Window: int64(c.cfg.Spread / time.Second), Grace: int64(c.cfg.Grace / time.Second)}
-	rules, err := rollout.Rules(&s.svc, s.r.Stable, s.r.Candidate, o)
-	if err != nil {
-		return err
-	}
-	for _, sel := range rollout.Selectors(&s.svc, s.r.Stable, s.r.Candidate, rules) {
-		// The fleet bounds each by the row's own issuance number.
-		s.facts = append(s.facts, mintmark.Revocation{
-			Action: mintmark.ActionRevoke, Selector: sel, Reason: "rollback of " + string(mintmark.NewReleaseID(s.r.Service, s.r.Candidate)),
-			Actor: s.actor, Rollout: s.r.ID,
-		})
-	}
-	release := mintmark.NewReleaseID(s.r.Service, s.r.Candidate)
-	// Counting is for the receipt: it must not keep a bad release in place.
-	counts, err := c.classes(ctx, release, rules)
-	if err != nil {
-		c.cfg.Log.Warn("tokens not counted", "rollout", s.r.ID, "error", err)
-	}
-	for _, rule := range rules {
-		s.counts = append(s.counts, mintmark.DispositionCount{Release: release, Class: rule.Class, Disposition: rule.Disposition, Tokens: counts[rule.Class]})
-		s.tokens += counts[rule.Class]
-	}
-	s.svc, err = rollout.Inverse(s.svc, s.r, o)
-	return err
-}
-
-// commitStep writes the part, the facts and the rollout's document as one row. If
-// the process dies right after, the document lacks the row's numbers and nothing
-// else.
-func (c *Control) commitStep(ctx context.Context, s step) (Committed, error) {
-	body, hash, err := epoch.Encode(&s.svc)
-	if err != nil {
-		return Committed{}, fmt.Errorf("encode service %s: %w", s.svc.Name, err)
-	}
-	name := epoch.ServicePartName(s.svc.Name)
-	ch := Change{
-		Kind: s.kind, Rollout: s.r.ID, Revocations: s.facts, Actor: s.actor, Reason: s.reason,
-		Tokens: s.tokens, Dispositions: s.counts, Parts: map[epoch.PartName][]byte{name: body},
-	}
-	if have, ok := c.cfg.State.Current().Manifest.Find(name); ok && have == hash {
-		ch.Parts = nil // promote of what has all traffic already, say
-	}
-	if s.verb == rollout.VerbRollback {
-		ch.Release = mintmark.NewReleaseID(s.r.Service, s.r.Candidate)
-	}
-	// Known before the row, so that the document names the receipt of its last step
-	// even if the process dies right after: who asks again must wait for that one.
-	id, err := c.newID(mintmark.PrefixReceipt)
-	if err != nil {
-		return Committed{}, err
-	}
-	ch.Receipt = mintmark.ReceiptID(id)
-	now := c.cfg.Now().UnixMilli()
-	s.r.Updated, s.r.Receipt = now, ch.Receipt
-	s.r.History = append(slices.Clone(s.r.History), rollout.Done{At: now, Verb: s.verb, Weight: s.r.Weight, Actor: s.actor, Reason: s.reason, Receipt: ch.Receipt})
-	e, err := put(ledger.DocRollout, string(s.r.ID), s.actor, s.r)
-	if err != nil {
-		return Committed{}, err
-	}
-	e.Release = mintmark.NewReleaseID(s.r.Service, s.r.Candidate)
-	ch.Also.Events = append(ch.Also.Events, e)
-	ch.Also.Expect = append(ch.Also.Expect, ledger.Expect{Stream: e.Stream, Version: s.before})
-	if err := s.state.with(&ch.Also, s.serial, s.actor); err != nil {
-		return Committed{}, err
-	}
-	done, err := c.write(ctx, ch)
-	if err != nil {
-		return Committed{}, conflict(err)
-	}
-	c.note(context.WithoutCancel(ctx), s.r, s.before+1, done)
-	return done, nil
-}
-
-// note writes the row's numbers into the rollout's document afterwards. Should it
-// fail, the state log has them all the same.
-func (c *Control) note(ctx context.Context, r rollout.Rollout, version uint64, done Committed) {
-	r.Epoch, r.Receipt = done.Epoch, done.Receipt
-	if r.State == rollout.RolledBack {
-		r.Cutoff = done.Issued
-	}
-	last := &r.History[len(r.History)-1]
-	last.Epoch, last.Seq, last.Receipt = done.Epoch, done.Seq, done.Receipt
-	e, err := put(ledger.DocRollout, string(r.ID), "system:control", r)
-	if err == nil {
-		_, err = c.cfg.Ledger.Append(ctx, ledger.Batch{Events: []mintmark.Event{e}, Expect: []ledger.Expect{{Stream: e.Stream, Version: version}}})
-	}
-	if err != nil {
-		c.cfg.Log.Warn("rollout's numbers not noted", "rollout", r.ID, "error", err)
-	}
-}
-
-// stage makes the inverse of svc ready at every live gateway.
-func (c *Control) stage(ctx context.Context, svc epoch.Service, r *rollout.Rollout) error {
-	inverse, err := rollout.Inverse(svc, *r, rollout.Options{})
-	if err != nil {
-		return err
-	}
-	body, _, err := epoch.Encode(&inverse)
-	if err != nil {
-		return fmt.Errorf("encode the inverse: %w", err)
-	}
-	err = c.cfg.StateLog.Stage(ctx, string(r.ID), map[epoch.PartName][]byte{epoch.ServicePartName(svc.Name): body})
-	if err != nil {
-		return fmt.Errorf("stage the inverse: %w", err)
-	}
-	r.Staged = true
-	return nil
-}
-
-// restage computes the inverses of open rollouts again after parts changed.
-func (c *Control) restage(ctx context.Context) {
-	for _, e := range c.cfg.State.Current().Table.Services() {
-		if e.Split.Rollout == "" {
-			continue
-		}
-		r, _, err := c.find(ctx, string(e.Split.Rollout))
-		if err == nil {
-			err = c.stage(ctx, *e.Service, &r)
-		}
-		if err != nil {
-			c.cfg.Log.Warn("inverse not staged; a rollback would take a moment longer", "rollout", e.Split.Rollout, "error", err)
+// tell logs what people should know of.
+func (c *Control) tell(r *rollout.Rollout, actions []rollout.Action) {
+	for _, a := range actions {
+		if a.Kind == rollout.Notify {
+			c.cfg.Log.Warn("rollout", "rollout", r.ID, "service", r.Service, "candidate", r.Candidate, "state", r.State, "why", a.Reason)
 		}
 	}
-}
-
-// Resume stages the inverses of open rollouts again: they are forgotten at a
-// restart.
-func (c *Control) Resume(ctx context.Context) { c.restage(ctx) }
-
-// find reads a rollout by id; a service's name finds its open one, else its
-// newest.
-func (c *Control) find(ctx context.Context, id string) (rollout.Rollout, uint64, error) {
-	var r rollout.Rollout
-	version, ok, err := c.document(ctx, ledger.DocRollout, id, &r)
-	if err != nil || ok {
-		return r, version, err
-	}
-	var best rollout.Rollout
-	var bestVersion uint64
-	err = documents(ctx, c.cfg.Store, ledger.DocRollout, func(d ledger.Document, r rollout.Rollout) error {
-		if r.Service == id && (best.ID == "" || r.State.Open() || (!best.State.Open() && r.ID > best.ID)) {
-			best, bestVersion = r, d.Version
-		}
-		return nil
-	})
-	if err == nil && best.ID == "" {
-		err = fmt.Errorf("%w: there is no rollout %.70q", ErrNotFound, id)
-	}
-	return best, bestVersion, err
-}
-
-// stepped answers from the receipt of a step that is durable.
-func (c *Control) stepped(ctx context.Context, receipt mintmark.ReceiptID, wait bool, timeout string) (*api.RolloutAnswer, error) {
-	r, err := c.Receipt(ctx, receipt)
-	if err != nil {
-		return nil, err
-	}
-	return c.answer(ctx, r.Rollout, receipt, wait, timeout)
-}
-
-func (c *Control) answer(ctx context.Context, id mintmark.RolloutID, receipt mintmark.ReceiptID, wait bool, timeout string) (*api.RolloutAnswer, error) {
-	rec, err := c.receipt(ctx, receipt, wait, timeout)
-	if err != nil {
-		return nil, err
-	}
-	r, err := c.Rollout(context.WithoutCancel(ctx), string(id))
-	if err != nil {
-		return nil, err
-	}
-	return &api.RolloutAnswer{Rollout: *r, Receipt: rec}, nil
 }

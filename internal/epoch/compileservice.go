@@ -34,6 +34,7 @@ func (c *compiler) service(body []byte) {
 	e := &ServiceEntry{Service: s, salt: newSaltKey(s.Split.Salt)}
 	c.releases(e)
 	c.split(e)
+	c.previews(e)
 	c.retired(e)
 	c.table.byName[s.Name] = e
 	c.table.services = append(c.table.services, e) // parts come sorted by name

@@ -22,7 +22,13 @@ var ErrPart = errors.New("malformed part")
 
 // features are the names that a part may require. A program that lacks one
 // refuses to prepare the epoch instead of misreading it.
-var features = map[string]bool{}
+var features = map[string]bool{FeaturePreview: true, FeatureMirror: true}
+
+// Features that a service's part may require.
+const (
+	FeaturePreview = "split.preview"
+	FeatureMirror  = "split.mirror"
+)
 
 // Encode returns the canonical JSON of a part (*Service, *Keys, *Issuers), a
 // manifest or a row, and its hash: members sorted by name, no white space, no

@@ -257,6 +257,35 @@ type Split struct {
 	Rollout mintmark.RolloutID `json:"rollout,omitempty"`
 	// Watch is what gateways look for besides what they always do; nil is nothing.
 	Watch *Watch `json:"watch,omitempty"`
+	// Preview says which requests meet the candidate whatever its weight, and Mirror
+	// which are copied to it; nil is none. The part then Requires FeaturePreview or
+	// FeatureMirror.
+	Preview *Preview `json:"preview,omitempty"`
+	Mirror  *Mirror  `json:"mirror,omitempty"`
+}
+
+// Preview says by what a request is a preview of the candidate: any of what is
+// given. It opens nothing: the token is judged as on any request.
+type Preview struct {
+	// Header is a request header's name in lower case, Cookie a cookie's; at most one
+	// of the two, and Value is its exact value.
+	Header string `json:"header,omitempty"`
+	Cookie string `json:"cookie,omitempty"`
+	Value  string `json:"value,omitempty"`
+	Host   string `json:"host,omitempty"` // lower case, without port
+	// Clients are those whose tokens are minted under the candidate and meet it.
+	Clients []string `json:"clients,omitempty"`
+	// Share of the cohorts that previews, in basis points.
+	Share int `json:"share,omitempty"`
+}
+
+// Mirror says which requests are copied to the candidate: a share of the cohorts,
+// in basis points, of the methods listed (GET, HEAD and OPTIONS when empty), with
+// bodies of at most MaxBody bytes.
+type Mirror struct {
+	Share   int      `json:"share"`
+	Methods []string `json:"methods,omitempty"`
+	MaxBody int64    `json:"max_body,omitempty"`
 }
 
 // Watch is what a rollout's health is judged by at gateways, frozen when it began.

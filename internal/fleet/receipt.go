@@ -24,6 +24,8 @@ type ReceiptRequest struct {
 	// Approver and BreakGlass are as in mintmark.Receipt.
 	Approver   string
 	BreakGlass bool
+	// Evidence is as in mintmark.Receipt.
+	Evidence *mintmark.Evidence
 }
 
 // newReceipt is a receipt at the moment of its commit: pending, and without the
@@ -36,7 +38,8 @@ func (f *Fleet) newReceipt(c Change, seq, number uint64) mintmark.Receipt {
 		Outcome: mintmark.OutcomePending, Committed: now, Returned: now,
 		Revocations: c.Revocations, Dispositions: c.Receipt.Dispositions, Tokens: c.Receipt.Tokens,
 		Approver: c.Receipt.Approver, BreakGlass: c.Receipt.BreakGlass,
-		KeyID: f.cfg.KeyID,
+		Evidence: c.Receipt.Evidence,
+		KeyID:    f.cfg.KeyID,
 	}
 }
 

@@ -17,6 +17,10 @@ func Check(s Set) Errors {
 	each(s, func(r *Resource, p *Policy) { checkPolicy(s, r, p, &es) })
 	each(s, func(r *Resource, rel *Release) { checkRelease(s, r, rel, &es) })
 	each(s, func(r *Resource, v *Service) { checkService(s, r, v, &es) })
+	each(s, func(r *Resource, f *Freeze) { checkFreeze(s, r, f, &es) })
+	each(s, func(r *Resource, _ *Rollout) {
+		r.fail(&es, "kind", "a rollout is started, not applied", "mintmark rollout start -f FILE")
+	})
 	checkTies(s, &es)
 	checkIssuers(s, &es)
 	checkGuards(s, &es)

@@ -18,11 +18,13 @@ const (
 	KindClient  = "Client"
 	KindUser    = "User"
 	KindGuard   = "Guard"
+	KindFreeze  = "Freeze"
+	KindRollout = "Rollout" // started, not applied
 )
 
 // Kinds lists the kinds in the order in which they are printed.
 func Kinds() []string {
-	return []string{KindIssuer, KindPolicy, KindRelease, KindService, KindClient, KindUser, KindGuard}
+	return []string{KindIssuer, KindPolicy, KindRelease, KindService, KindClient, KindUser, KindGuard, KindFreeze, KindRollout}
 }
 
 // blank returns a pointer to an empty resource of a kind, or nil.
@@ -42,6 +44,10 @@ func blank(kind string) any {
 		return &User{}
 	case KindGuard:
 		return &Guard{}
+	case KindFreeze:
+		return &Freeze{}
+	case KindRollout:
+		return &Rollout{}
 	}
 	return nil
 }

@@ -46,6 +46,8 @@ func schemaOf(t reflect.Type, rule rules) *jsonschema.Schema {
 		return schemaOf(t.Elem(), rule)
 	case t == reflect.TypeFor[Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+d|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`}
+	case t == reflect.TypeFor[Percent](), t == reflect.TypeFor[Decimal]():
+		return &jsonschema.Schema{Types: []string{"number", "string"}}
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return &jsonschema.Schema{Type: "string"}
 	}

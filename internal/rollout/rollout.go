@@ -13,40 +13,61 @@ import (
 // State is where a rollout is.
 type State string
 
-// States. Progressing and promoted are open: the candidate is on probation.
+// States. All but the last two are open: the candidate is on probation.
 const (
 	Progressing State = "progressing" // the candidate has a share, maybe none
+	Waiting     State = "waiting"     // a step wants approval
+	Paused      State = "paused"      // nothing grows until it is resumed
 	Promoted    State = "promoted"    // the candidate has all, and can be taken back
 	Finalised   State = "finalised"   // the candidate is the stable release
 	RolledBack  State = "rolled_back" // the candidate was taken back
 )
 
+// States lists them, open ones first.
+func States() []State { return []State{Progressing, Waiting, Paused, Promoted, Finalised, RolledBack} }
+
 // Open reports whether the rollout is under way.
-func (s State) Open() bool { return s == Progressing || s == Promoted }
+func (s State) Open() bool {
+	return s == Progressing || s == Waiting || s == Paused || s == Promoted
+}
 
 // Strategies.
 const (
 	BlueGreen = "blue-green" // nothing, then everything
 	Canary    = "canary"     // a share that grows
+	Shadow    = "shadow"     // copies of requests, then everything
 )
 
 // Verb is what a person may do to a rollout.
 type Verb string
 
-// Verbs.
+// Verbs. Abort is a rollback that must say why; undo takes back what was promoted
+// or even finalised.
 const (
 	VerbStart    Verb = "start"
 	VerbWeight   Verb = "weight"
+	VerbPause    Verb = "pause"
+	VerbResume   Verb = "resume"
+	VerbApprove  Verb = "approve"
 	VerbPromote  Verb = "promote"
 	VerbRollback Verb = "rollback"
+	VerbAbort    Verb = "abort"
+	VerbUndo     Verb = "undo"
 	VerbFinalise Verb = "finalise"
+	// VerbTick is the passing of time: nobody's wish. It stands in histories where
+	// the rollout moved by itself to its next share.
+	VerbTick Verb = "step"
 )
+
+// TakesBack reports whether the verb takes the candidate back.
+func (v Verb) TakesBack() bool { return v == VerbRollback || v == VerbAbort || v == VerbUndo }
 
 // Full is the weight of everything, in basis points.
 const Full = 10_000
 
 // Rollout moves a service from its stable release to a candidate. It is the body
-// of the ledger document rollout/<id>; members are added, never renamed.
+// of the ledger document rollout/<id>; members are added, never renamed, and the
+// zero value of each added one is what documents without it mean.
 type Rollout struct {
 	ID        mintmark.RolloutID `json:"id"`
 	Service   string             `json:"service"`
@@ -61,7 +82,7 @@ type Rollout struct {
 	// Cutoff is the issuance sequence number at the rollback: tokens of the
 	// candidate up to it met the dispositions. 0 until then.
 	Cutoff  uint64             `json:"cutoff,omitempty"`
-	Actor   string             `json:"actor"`
+	Actor   string             `json:"actor"` // who started it
 	Reason  string             `json:"reason,omitempty"`
 	Started int64              `json:"started"` // Unix milliseconds
 	Updated int64              `json:"updated"`
@@ -69,6 +90,38 @@ type Rollout struct {
 	Staged  bool               `json:"staged"` // live gateways hold the inverse
 	Receipt mintmark.ReceiptID `json:"receipt,omitempty"`
 	History []Done             `json:"history"`
+
+	// Spec is what the rollout was started with; nil for one that people move by
+	// hand from beginning to end.
+	Spec *Spec `json:"spec,omitempty"`
+	// Step is the index of the step under way, len(Spec.Steps) after the last.
+	// StepSince is when it began and Moved when the rollout last came forward, both
+	// in Unix milliseconds.
+	Step      int   `json:"step,omitempty"`
+	StepSince int64 `json:"step_since,omitempty"`
+	Moved     int64 `json:"moved,omitempty"`
+	// Approvals are those of the step under way.
+	Approvals []Approval `json:"approvals,omitempty"`
+	// Before is the state that resume returns to, while Paused; Held says why it is,
+	// HeldAt since when (Unix milliseconds).
+	Before State  `json:"before,omitempty"`
+	Held   string `json:"held,omitempty"`
+	HeldAt int64  `json:"held_at,omitempty"`
+	// Frozen is since when a freeze window keeps it where it is; 0 when none does.
+	Frozen int64 `json:"frozen,omitempty"`
+	// Health is the last that was noted, with its trajectory; nil until there is any.
+	Health *mintmark.Evidence `json:"health,omitempty"`
+	// StablePolicy is the version of the stable release's policy when the rollout
+	// was finalised, for undo.
+	StablePolicy uint64 `json:"stable_policy,omitempty"`
+}
+
+// Approval is one person's consent to a step.
+type Approval struct {
+	Actor string `json:"actor"`
+	Role  string `json:"role"`
+	At    int64  `json:"at"` // Unix milliseconds
+	Note  string `json:"note,omitempty"`
 }
 
 // Done is one step that was taken.
@@ -81,6 +134,8 @@ type Done struct {
 	Epoch   uint64             `json:"epoch"`
 	Seq     uint64             `json:"seq"`
 	Receipt mintmark.ReceiptID `json:"receipt,omitempty"`
+	// Evidence is why the rollout moved by itself.
+	Evidence *mintmark.Evidence `json:"evidence,omitempty"`
 }
 
 // Errors that callers decide by.
@@ -89,74 +144,9 @@ var (
 	ErrIllegal = errors.New("not possible now")
 	// ErrInvalid: what was asked makes no sense in any state.
 	ErrInvalid = errors.New("not possible")
+	// ErrRole: whoever asks may not do this one thing.
+	ErrRole = errors.New("not allowed to this person")
 )
-
-// transitions are the only legal ones.
-var transitions = map[State]map[Verb]State{
-	"":          {VerbStart: Progressing},
-	Progressing: {VerbWeight: Progressing, VerbPromote: Promoted, VerbRollback: RolledBack},
-	Promoted:    {VerbWeight: Progressing, VerbRollback: RolledBack, VerbFinalise: Finalised},
-	Finalised:   {},
-	RolledBack:  {},
-}
-
-// Step takes a verb and returns the rollout after it. Weight matters for start and
-// weight only, in basis points. A rollout that was rolled back already answers
-// rollback with itself and changed false, so that two operators who press the
-// button both succeed; the same holds for promote and finalise.
-func Step(r Rollout, verb Verb, weight int) (next Rollout, changed bool, err error) {
-	to, ok := transitions[r.State][verb]
-	if !ok {
-		if settled(verb) == r.State && r.State != "" {
-			return r, false, nil
-		}
-		return r, false, fmt.Errorf("%w: rollout %s is %s; %s", ErrIllegal, r.ID, r.State, possible(r.State))
-	}
-	switch verb {
-	case VerbStart, VerbWeight:
-		if err := checkWeight(r.Strategy, verb, weight); err != nil {
-			return r, false, err
-		}
-		r.Weight = weight
-	case VerbPromote, VerbFinalise:
-		r.Weight = Full
-	case VerbRollback:
-		r.Weight = 0
-	}
-	r.State = to
-	return r, true, nil
-}
-
-func settled(v Verb) State {
-	return map[Verb]State{VerbPromote: Promoted, VerbRollback: RolledBack, VerbFinalise: Finalised}[v]
-}
-
-func possible(s State) string {
-	var verbs []string
-	for _, v := range []Verb{VerbWeight, VerbPromote, VerbRollback, VerbFinalise} {
-		if _, ok := transitions[s][v]; ok {
-			verbs = append(verbs, string(v))
-		}
-	}
-	if len(verbs) == 0 {
-		return "it is over: start another rollout"
-	}
-	return "possible: " + strings.Join(verbs, ", ")
-}
-
-func checkWeight(strategy string, verb Verb, weight int) error {
-	switch {
-	case strategy != BlueGreen && strategy != Canary:
-		return fmt.Errorf("%w: strategy %.40q: want %s or %s", ErrInvalid, strategy, BlueGreen, Canary)
-	case weight < 0 || weight > Full:
-		return fmt.Errorf("%w: weight must be 0 to 100 percent", ErrInvalid)
-	case strategy == BlueGreen && verb == VerbWeight:
-		return fmt.Errorf("%w: a blue-green rollout has no weight; promote it", ErrInvalid)
-	case strategy == BlueGreen && weight != 0:
-		return fmt.Errorf("%w: a blue-green rollout starts without traffic; promote it, or choose canary", ErrInvalid)
-	}
-	return nil
-}
 
 // ParsePercent reads a share as people write it, with up to two decimals and an
 // optional percent sign, into basis points.

@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
@@ -39,15 +40,81 @@ func Service(svc epoch.Service, r Rollout) (epoch.Service, error) {
 	if _, err := find(&svc, r.Stable); err != nil {
 		return epoch.Service{}, err
 	}
-	switch r.State {
-	case Progressing, Promoted:
-		svc.Split = epoch.Split{Stable: r.Stable, Candidate: r.Candidate, Weight: r.Weight, Salt: r.Salt, Rollout: r.ID}
-	case Finalised:
+	switch {
+	case r.State.Open():
+		split := epoch.Split{Stable: r.Stable, Candidate: r.Candidate, Weight: r.Weight, Salt: r.Salt, Rollout: r.ID}
+		if svc.Split.Rollout == r.ID {
+			split.Watch = svc.Split.Watch
+		}
+		split.Preview, split.Mirror = extras(&r)
+		svc.Split = split
+		svc.Requires = requires(svc.Requires, &split)
+	case r.State == Finalised:
 		svc.Split = epoch.Split{Stable: r.Candidate}
+		svc.Requires = requires(svc.Requires, &svc.Split)
 	default:
 		return epoch.Service{}, fmt.Errorf("%w: a rollout that is %s has an inverse, not a part", ErrInvalid, r.State)
 	}
 	return svc, nil
+}
+
+// extras are the split's preview and mirror. Once everything is the candidate's
+// neither means anything.
+func extras(r *Rollout) (p *epoch.Preview, m *epoch.Mirror) {
+	if r.Spec == nil || r.State == Promoted || r.State == Paused && r.Before == Promoted {
+		return nil, nil
+	}
+	if s := r.Spec.Preview; s != nil {
+		p = &epoch.Preview{Header: strings.ToLower(s.Header), Cookie: s.Cookie, Value: s.Value, Host: s.Host, Clients: s.Clients, Share: s.Share}
+	}
+	if s := r.Spec.Mirror; s != nil {
+		m = &epoch.Mirror{Share: s.Share, Methods: s.Methods, MaxBody: s.MaxBody}
+	}
+	return p, m
+}
+
+// requires keeps gateways that would misread a split from preparing it.
+func requires(have []string, s *epoch.Split) []string {
+	out := slices.DeleteFunc(slices.Clone(have), func(f string) bool { return f == epoch.FeaturePreview || f == epoch.FeatureMirror })
+	if s.Preview != nil {
+		out = append(out, epoch.FeaturePreview)
+	}
+	if s.Mirror != nil {
+		out = append(out, epoch.FeatureMirror)
+	}
+	slices.Sort(out)
+	return slices.Clip(out)
+}
+
+// PolicyOf returns the version of a release's mint policy; 0 when there is no such
+// release.
+func PolicyOf(svc *epoch.Service, release string) uint64 {
+	r, err := find(svc, release)
+	if err != nil {
+		return 0
+	}
+	return r.Mint.Version
+}
+
+// Undoable reports why a finalised rollout can't be undone: its stable release must
+// still be what it was. Whether its tokens and keys are still good is for whoever
+// knows the revocations to say.
+func Undoable(svc *epoch.Service, r *Rollout) error {
+	release := mintmark.NewReleaseID(r.Service, r.Stable)
+	stable, err := find(svc, r.Stable)
+	switch {
+	case svc.Split.Rollout != "":
+		return fmt.Errorf("%w: service %s is in rollout %s meanwhile: roll that back or finalise it first", ErrIllegal, r.Service, svc.Split.Rollout)
+	case svc.Split.Stable != r.Candidate:
+		return fmt.Errorf("%w: service %s has moved on: its stable release is %s, not %s", ErrIllegal, r.Service, svc.Split.Stable, r.Candidate)
+	case err != nil:
+		return fmt.Errorf("%w: release %s was removed: apply it again first", ErrIllegal, release)
+	case r.StablePolicy != 0 && stable.Mint.Version != r.StablePolicy:
+		return fmt.Errorf("%w: the policy of %s was changed since (version %d, then %d): start a rollout to %s instead", ErrIllegal, release, stable.Mint.Version, r.StablePolicy, r.Stable)
+	case slices.ContainsFunc(svc.Retired, func(o epoch.Retired) bool { return o.Release == r.Stable && o.CutoffSeq == unbounded }):
+		return fmt.Errorf("%w: %s was taken back by another rollout since: start a rollout to it instead", ErrIllegal, release)
+	}
+	return nil
 }
 
 // Return gives the rules for a candidate that was taken back before: from now on it
@@ -82,6 +149,7 @@ func Inverse(svc epoch.Service, r Rollout, o Options) (epoch.Service, error) {
 		return epoch.Service{}, err
 	}
 	svc.Split = epoch.Split{Stable: r.Stable}
+	svc.Requires = requires(svc.Requires, &svc.Split)
 	retired := epoch.Retired{Release: r.Candidate, Rollout: r.ID, CutoffSeq: unbounded, Rules: rules}
 	if slices.ContainsFunc(rules, func(d epoch.DispositionRule) bool { return d.Disposition == mintmark.Reissue }) {
 		retired.Start, retired.Window = o.Now, o.Window

@@ -1,0 +1,99 @@
+package adminapi
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/control"
+	"github.com/mintmark/mintmark/internal/rollout"
+)
+
+// step builds the route of one rollout verb.
+func step(verb rollout.Verb, roles []Role, summary string) Route {
+	id := string(verb) + "Rollout"
+	return row(id, "POST", "/v1/rollouts/{id}:"+string(verb), roles, summary, func(s *Server, ctx context.Context, in *bodyByID[api.StepRequest]) (*api.RolloutAnswer, error) {
+		actor := actorOf(ctx)
+		return control.Once(ctx, s.cfg.Control, actor, in.Key, id+" "+in.ID, in.Body, func(ctx context.Context) (*api.RolloutAnswer, error) {
+			return s.cfg.Control.StepRollout(ctx, actor, rolesOf(ctx), in.ID, verb, in.Body)
+		})
+	})
+}
+
+func rolesOf(ctx context.Context) []string {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	out := make([]string, len(c.Roles))
+	for i, r := range c.Roles {
+		out[i] = string(r)
+	}
+	return out
+}
+
+func rolloutRoutes() []Route {
+	return []Route{
+		once("startRollout", "/v1/rollouts", operators, "Start a rollout", func(s *Server, ctx context.Context, actor string, r api.RolloutRequest) (*api.RolloutAnswer, error) {
+			return s.cfg.Control.StartRollout(ctx, actor, r)
+		}),
+		row("planRollout", "POST", "/v1/rollouts:plan", anybody, "Say what a rollout and its rollback would mean", func(s *Server, ctx context.Context, in *body[api.RolloutRequest]) (*api.Plan, error) {
+			return s.cfg.Control.Plan(ctx, in.Body.Service, in.Body.Candidate)
+		}),
+		row("listRollouts", "GET", "/v1/rollouts", anybody, "List rollouts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Rollouts, error) {
+			return s.cfg.Control.Rollouts(ctx)
+		}),
+		row("getRollout", "GET", "/v1/rollouts/{id}", anybody, "Get a rollout, by id or by service", func(s *Server, ctx context.Context, in *byID) (*api.Rollout, error) {
+			return s.cfg.Control.Rollout(ctx, in.ID)
+		}),
+		row("getRolloutPlan", "GET", "/v1/rollouts/{id}/plan", anybody, "Say what rolling back now would mean", func(s *Server, ctx context.Context, in *byID) (*api.Plan, error) {
+			return s.cfg.Control.RolloutPlan(ctx, in.ID)
+		}),
+		row("getRolloutGate", "GET", "/v1/rollouts/{id}/gate", anybody, "Get the verdict about a rollout, waiting for one", func(s *Server, ctx context.Context, in *struct {
+			ID   string `path:"id" maxLength:"255"`
+			Wait string `query:"wait" maxLength:"20" doc:"How long to wait for a verdict other than wait, such as 30s; at most 1m."`
+		},
+		) (*api.Gate, error) {
+			var wait time.Duration
+			if in.Wait != "" {
+				var err error
+				if wait, err = time.ParseDuration(in.Wait); err != nil {
+					return nil, fmt.Errorf("%w: wait %.20q: want a duration such as 30s", control.ErrInvalid, in.Wait)
+				}
+			}
+			return s.cfg.Control.Gate(ctx, in.ID, wait)
+		}),
+		{ID: "followRollout", Method: "GET", Path: "/v1/rollouts/{id}/events", Roles: anybody, Summary: "Follow a rollout (server-sent events)", register: func(s *Server, op huma.Operation) {
+			huma.Register(s.api, op, s.rolloutEvents)
+		}},
+		step(rollout.VerbWeight, operators, "Change the candidate's share"),
+		step(rollout.VerbPause, guards, "Keep the candidate's share where it is"),
+		step(rollout.VerbResume, operators, "Let a paused rollout go on"),
+		step(rollout.VerbApprove, anybody, "Approve the step that waits for it; the rollout says which roles may"),
+		step(rollout.VerbPromote, operators, "Give the candidate all traffic"),
+		step(rollout.VerbFinalise, operators, "Make the candidate the stable release"),
+		step(rollout.VerbRollback, guards, "Take the candidate back"),
+		step(rollout.VerbAbort, guards, "Take the candidate back, and say why"),
+		step(rollout.VerbUndo, guards, "Take back what was promoted or finalised"),
+		row("listReleases", "GET", "/v1/releases", anybody, "List releases", func(s *Server, ctx context.Context, in *struct {
+			Service string `query:"service" maxLength:"63"`
+		},
+		) (*api.Releases, error) {
+			return s.cfg.Control.Releases(ctx, in.Service)
+		}),
+		row("getRelease", "GET", "/v1/releases/{service}/{name}", anybody, "Get a release", func(s *Server, ctx context.Context, in *struct {
+			Service string `path:"service" maxLength:"63"`
+			Name    string `path:"name" maxLength:"63"`
+		},
+		) (*api.Release, error) {
+			return s.cfg.Control.Release(ctx, mintmark.NewReleaseID(in.Service, in.Name))
+		}),
+		row("listReceipts", "GET", "/v1/receipts", anybody, "List receipts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Receipts, error) {
+			return s.cfg.Control.Receipts(ctx)
+		}),
+		row("getReceipt", "GET", "/v1/receipts/{id}", anybody, "Get a receipt", func(s *Server, ctx context.Context, in *byID) (*mintmark.Receipt, error) {
+			return s.cfg.Control.Receipt(ctx, mintmark.ReceiptID(in.ID))
+		}),
+	}
+}
