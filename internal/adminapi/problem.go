@@ -75,6 +75,8 @@ var mapped = []struct {
 	{rollout.ErrInvalid, api.CodeInvalid, ""},
 	{control.ErrNotFound, api.CodeNotFound, ""},
 	{control.ErrForbidden, api.CodeForbidden, "ask an admin"},
+	{control.ErrTooMany, api.CodePrecondition, "nothing was changed; look at it with a dry run"},
+	{control.ErrDecided, api.CodePrecondition, "see mintmark revocation pending"},
 	{control.ErrNotSafe, api.CodeNotSafe, "see mintmark rollout plan; go on all the same with unsafe"},
 	{rollout.ErrIllegal, api.CodePrecondition, ""},
 	{rollout.ErrRole, api.CodeForbidden, "ask somebody who may: mintmark rollout status names the roles"},

@@ -97,6 +97,11 @@ type Tokens interface {
 	SeqWindow(ctx context.Context, from, to time.Time) (first, last uint64, err error)
 }
 
+// Reach divides what a selector covers; see sqlite.Store.Reach.
+type Reach interface {
+	Reach(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) ([]ledger.Reached, error)
+}
+
 // Store reads documents and events.
 type Store interface {
 	Document(ctx context.Context, kind, id string) (ledger.Document, error)
@@ -125,6 +130,7 @@ type Config struct {
 	StateLog StateLog
 	State    State
 	Tokens   Tokens
+	Reach    Reach
 	Store    Store
 	Ledger   Ledger
 	Secrets  Secrets
@@ -254,8 +260,15 @@ func (c *Control) receipt(ctx context.Context, id mintmark.ReceiptID, wait bool,
 	defer cancel()
 	r, err := c.cfg.StateLog.Wait(ctx, id)
 	if err != nil {
-		c.cfg.Log.Warn("receipt not complete", "receipt", id, "error", err)
+		if wait {
+			c.cfg.Log.Warn("receipt not complete", "receipt", id, "error", err)
+		}
 		// What is known of it, but not as a success: it could not be stored as one.
+		reading, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer done()
+		if kept, err := c.Receipt(reading, id); err == nil {
+			r = *kept
+		}
 		r.ID, r.Outcome, r.Signature = id, mintmark.OutcomePending, ""
 	}
 	return &r, nil

@@ -220,7 +220,7 @@ func TestRevoke(t *testing.T) {
 	if _, err := revoke(api.RevokeRequest{Selector: confirm.Text, Confirm: confirm.Text}); err != nil || state(other) != mintmark.StateRevoked {
 		t.Errorf("broad, confirmed: %v", err)
 	}
-	if page := w.Control.Revocations("", 1); len(page.Revocations) != 1 || page.Next == "" {
+	if page, err := w.Control.Revocations(t.Context(), api.RevocationQuery{Limit: 1}); err != nil || len(page.Revocations) != 1 || page.Next == "" {
 		t.Errorf("first page: %+v", page)
 	}
 }
@@ -266,7 +266,7 @@ func TestOnceAfterDeath(t *testing.T) {
 	if err != nil || a.Receipt.ID != first || a.Receipt.Outcome != mintmark.OutcomeEffective || a.Selector != r.Selector {
 		t.Fatalf("asked again: %+v, %v; first receipt %s", a, err, first)
 	}
-	if n := len(w.Control.Revocations("", 10).Revocations); n != 1 {
-		t.Errorf("%d suspensions in force, want 1", n)
+	if page, err := w.Control.Revocations(t.Context(), api.RevocationQuery{Limit: 10}); err != nil || len(page.Revocations) != 1 {
+		t.Errorf("suspensions in force: %+v, %v; want 1", page, err)
 	}
 }
