@@ -40,6 +40,9 @@ type Config struct {
 	Log    *slog.Logger // nil discards
 	// Fetch asks Prometheus; nil refuses specifications with queries.
 	Fetch Fetch
+	// Local drains this process's own meter, the authority's; nil has none. Its
+	// Config.Hurry is Wake.
+	Local func(*bus.RecordBatch)
 	// Every is how often the stream is looked at when nobody says that there is
 	// something new; 0 is a second.
 	Every time.Duration
@@ -56,6 +59,7 @@ type Analysis struct {
 	cfg     Config
 	wake    chan struct{}
 	latency latencies
+	held    [][]byte // deltas of Local not yet in the ledger; owned by Run
 
 	mu       sync.Mutex
 	rollouts map[mintmark.RolloutID]*following // guarded by mu

@@ -36,7 +36,7 @@ func TestCandidateThatFailsIsFound(t *testing.T) {
 				gateways[g].Observe(o) // and tries again
 			}
 		}
-		w.now = w.now.Add(time.Second)
+		w.tick(time.Second)
 		for name, m := range gateways {
 			w.deliver(name, m, true)
 		}
@@ -102,7 +102,7 @@ func TestRestartsChangeNothing(t *testing.T) {
 				calm.Observe(request(snap, subject(i), status, steady.now))
 			}
 			for _, w := range []*world{crashing, steady} {
-				w.now = w.now.Add(time.Second)
+				w.tick(time.Second)
 			}
 			crashing.deliver("east", crash, rng.IntN(2) == 0)
 			steady.deliver("east", calm, false)
@@ -171,13 +171,13 @@ func TestBaselineIsTheStableReleases(t *testing.T) {
 		o.Latency = time.Duration(i+1) * time.Millisecond
 		m.Observe(o)
 	}
-	w.now = w.now.Add(time.Second)
+	w.tick(time.Second)
 	w.deliver("east", m, true)
 	b := w.analysis.Baseline("shop/v1")
 	if len(b) != 3 || b[0] < 1_000_000 || b[0] > 1_130_000 || b[1] < 1_800_000 || b[1] > 2_030_000 || b[2] < 1_980_000 {
 		t.Errorf("baseline %v", b)
 	}
-	w.now = w.now.Add(11 * time.Minute)
+	w.tick(11 * time.Minute)
 	if b := w.analysis.Baseline("shop/v1"); b != nil {
 		t.Errorf("after eleven minutes: %v", b)
 	}

@@ -222,11 +222,13 @@ func (a *Analysis) Run(ctx context.Context) error {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	for {
+		a.local(ctx)
 		a.look(ctx)
 		a.snapshots(ctx)
 		a.poll(ctx, &polls)
 		select {
 		case <-ctx.Done():
+			a.local(context.WithoutCancel(ctx))
 			return nil
 		case <-t.C:
 		case <-a.wake:

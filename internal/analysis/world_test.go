@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +29,8 @@ type world struct {
 	store    *sqlite.Store
 	ledger   *ledger.Ledger
 	analysis *Analysis
-	now      time.Time
+	clock    sync.Mutex
+	now      time.Time // guarded by clock where others read it
 	records  chan delivery
 	recorded int
 	seq      map[string]uint64
@@ -53,7 +55,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	w.must(err)
 	signer, err := auditlog.NewSigner("audit.test", key)
 	w.must(err)
-	w.ledger = ledger.New(ledger.Config{Engine: w.store, Fold: projection.Fold, Sign: signer.Checkpoint, Now: func() time.Time { return w.now }, Random: rand.Reader})
+	w.ledger = ledger.New(ledger.Config{Engine: w.store, Fold: projection.Fold, Sign: signer.Checkpoint, Now: w.time, Random: rand.Reader})
 	w.must(w.ledger.Open(ctx))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.ledger.Run(ctx) }()
@@ -71,7 +73,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.looked = make(chan struct{}, 1)
-	c := Config{Ledger: w.ledger, Store: w.store, Now: func() time.Time { return w.now }, Every: 5 * time.Millisecond}
+	c := Config{Ledger: w.ledger, Store: w.store, Now: w.time, Every: 5 * time.Millisecond}
 	if w.change != nil {
 		w.change(&c)
 	}
@@ -82,6 +84,18 @@ func (w *world) start() {
 	go func() { _ = rec.Run(ctx); ended <- struct{}{} }()
 	go func() { _ = w.analysis.Run(ctx); ended <- struct{}{} }()
 	w.stop = func() { cancel(); <-ended; <-ended }
+}
+
+func (w *world) time() time.Time {
+	w.clock.Lock()
+	defer w.clock.Unlock()
+	return w.now
+}
+
+func (w *world) tick(d time.Duration) {
+	w.clock.Lock()
+	defer w.clock.Unlock()
+	w.now = w.now.Add(d)
 }
 
 func (w *world) restart() { w.stop(); w.start() }
