@@ -62,7 +62,11 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 	if !pool.AppendCertsFromPEM([]byte(who.Reply.CA)) {
 		return errors.New("the bus's authority in identity.json is no certificate: remove the file and join again")
 	}
-	conn, err := dialBus(ctx, cfg, who, pool)
+	credential, err := who.credential(filepath.Join(cfg.Data, identityFile))
+	if err != nil {
+		return err
+	}
+	conn, err := dialBus(ctx, cfg, who, credential, pool, log)
 	if err != nil {
 		return fmt.Errorf("bus %s: %w", who.Reply.Bus, err)
 	}
@@ -71,7 +75,7 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 	registry := telemetry.NewRegistry(o.Version)
 	health := telemetry.NewHealth()
 	g, ctx := errgroup.WithContext(ctx)
-	node, err := openGateway(ctx, cfg, cfg.Data, conn, keys, time.Duration(who.Reply.LeaseMS)*time.Millisecond, o.Version, registry, log)
+	node, err := openGateway(ctx, cfg, cfg.Data, conn, credential, keys, time.Duration(who.Reply.LeaseMS)*time.Millisecond, o.Version, registry, log)
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,7 @@ func gatewayProcess(ctx context.Context, o cli.ProcessOptions) error {
 
 // dialBus reaches the bus where control said, or where this gateway's
 // configuration says; the bus proves itself by the name that control gave.
-func dialBus(ctx context.Context, cfg config.Config, who *identity, trust *x509.CertPool) (*jetstream.Conn, error) {
+func dialBus(ctx context.Context, cfg config.Config, who *identity, credential *jetstream.Credential, trust *x509.CertPool, log *slog.Logger) (*jetstream.Conn, error) {
 	told, err := url.Parse(who.Reply.Bus)
 	if err != nil {
 		return nil, err
@@ -99,20 +103,41 @@ func dialBus(ctx context.Context, cfg config.Config, who *identity, trust *x509.
 	}
 	return jetstream.Dial(ctx, jetstream.DialOptions{
 		URL: dial, TLS: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS13, ServerName: told.Hostname()},
-		Gateway: who.Reply.Gateway, Seed: mintmark.NewSecret(who.Seed),
+		Gateway: who.Reply.Gateway, Credential: credential,
+		Refused: func() {
+			log.Error("control refuses this gateway's credential: it has ended while the gateway was away, or the gateway was removed or joined elsewhere",
+				"do", "make a token with `mintmark gateway join-token "+cfg.Gateway.Name+"`, remove "+filepath.Join(cfg.Data, identityFile)+", give the token as MINTMARK_JOIN and start again")
+		},
 	})
 }
+
+// identityFile is where a gateway keeps its identity, in its data directory.
+const identityFile = "identity.json"
 
 // identity is what a gateway keeps of its joining (identity.json): its own
 // credential and whom to believe.
 type identity struct {
-	Seed  string        `json:"seed"` // NKEY, never leaves this machine
+	Seed string `json:"seed"` // NKEY, never leaves this machine
+	// Next is the seed to follow it, while it is being replaced.
+	Next  string        `json:"next_seed,omitempty"`
 	Reply bus.JoinReply `json:"reply"`
+}
+
+// credential keeps itself in the file that the identity came from.
+func (who identity) credential(file string) (*jetstream.Credential, error) {
+	return jetstream.OpenCredential(mintmark.NewSecret(who.Seed), mintmark.NewSecret(who.Next), func(use, next mintmark.Secret) error {
+		who := identity{Seed: use.Reveal(), Next: next.Reveal(), Reply: who.Reply}
+		b, err := json.Marshal(who)
+		if err != nil {
+			return err
+		}
+		return writeDurably(file, b)
+	})
 }
 
 // member reads the gateway's identity, or joins for one.
 func member(ctx context.Context, cfg config.Config, o cli.ProcessOptions) (*identity, error) {
-	file := filepath.Join(cfg.Data, "identity.json")
+	file := filepath.Join(cfg.Data, identityFile)
 	b, err := os.ReadFile(file)
 	if err == nil {
 		who := new(identity)
@@ -206,7 +231,8 @@ type gatewayNode struct {
 }
 
 // openGateway opens a gateway's own store and puts in force what it had applied.
-func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetstream.Conn, keys func(string) ed25519.PublicKey,
+// credential is nil in control's own process.
+func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetstream.Conn, credential follower.Credential, keys func(string) ed25519.PublicKey,
 	lease time.Duration, version string, registry gatewayMetrics, log *slog.Logger,
 ) (_ *gatewayNode, err error) {
 	n := &gatewayNode{cfg: cfg, log: log, upstreams: upstream.New(upstream.Config{})}
@@ -229,6 +255,7 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 	n.follower = follower.New(follower.Config{
 		Gateway: cfg.GatewayID(), Boot: boot, Bus: conn, Store: n.store, StateKey: keys, Clock: boottime.Now, Random: rand.Reader,
 		Cut: func(s *epoch.Snapshot) int { return n.gateway.Cut(s) }, Lease: lease, Version: version, Log: log,
+		Credential: credential, Up: conn.Up(),
 	})
 	if err = n.follower.Open(ctx); err != nil {
 		return nil, fmt.Errorf("open the gateway's state: %w", err)

@@ -162,6 +162,7 @@ func (p *plane) openRoles(ctx context.Context) error {
 		Ledger: p.ledger, Store: p.store, Bus: p.conn,
 		Key: state, KeyID: keyring.KeyID(state.Public()),
 		Clock: boottime.Now, Now: time.Now, Random: rand.Reader, Lease: p.cfg.Control.Lease.D(), Log: p.log,
+		Credential: p.cfg.Control.Credential.D(), CredentialGrace: p.cfg.Control.Grace.D(), Expel: p.bus.Expel,
 	})
 	if err := p.fleet.Open(ctx); err != nil {
 		return fmt.Errorf("open the state log: %w", err)

@@ -35,7 +35,7 @@ func serveProcess(ctx context.Context, o cli.ProcessOptions) error {
 		return err
 	}
 	defer conn.Close()
-	node, err := openGateway(ctx, cfg, filepath.Join(cfg.Data, "gateway"), conn, p.stateKey, cfg.Control.Lease.D(), o.Version, p.registry, log.With("gateway", cfg.Gateway.Name))
+	node, err := openGateway(ctx, cfg, filepath.Join(cfg.Data, "gateway"), conn, nil, p.stateKey, cfg.Control.Lease.D(), o.Version, p.registry, log.With("gateway", cfg.Gateway.Name))
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,8 @@ type TLS struct {
 type Control struct {
 	Lease       Duration `json:"lease,omitempty" jsonschema:"Lease of a gateway, 500ms to 1m: the longest that a strict route decides without hearing from control. Default 3s."`
 	WaitTimeout Duration `json:"wait_timeout,omitempty" jsonschema:"Longest that revoke and rollback wait for gateways before they answer pending. Default 30s."`
+	Credential  Duration `json:"gateway_credential,omitempty" jsonschema:"How long a gateway's own bus credential is good, 10m to 8760h; a gateway replaces it when half of that is over. Default 24h."`
+	Grace       Duration `json:"gateway_grace,omitempty" jsonschema:"How much longer an ended credential is accepted of a gateway that was away, to 8760h. Default 0: it has to join again."`
 }
 
 // Gateway is this process as a gateway apart from control.
@@ -218,7 +220,7 @@ func Default() Config {
 			Admin:     Listener{Address: "127.0.0.1:8082"},
 			Metrics:   Listener{Address: "127.0.0.1:8083"},
 		},
-		Control: Control{Lease: Duration(3 * time.Second), WaitTimeout: Duration(30 * time.Second)},
+		Control: Control{Lease: Duration(3 * time.Second), WaitTimeout: Duration(30 * time.Second), Credential: Duration(24 * time.Hour)},
 		Gateway: Gateway{Cache: 200_000, Spool: 256},
 		Log:     Log{Level: "info"},
 		OTLP:    OTLP{SamplePerMille: 10},

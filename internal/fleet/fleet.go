@@ -79,6 +79,14 @@ type Config struct {
 	Random io.Reader
 	// Lease is how long a lease lasts; 0 is DefaultLease.
 	Lease time.Duration
+	// Credential is how long a gateway's credential is good; 0 is
+	// DefaultCredential. A gateway replaces it when half of that is over.
+	// CredentialGrace is how much longer one is accepted all the same, of a gateway
+	// that was away: it then replaces it at once. 0 is none: it has to join again.
+	Credential, CredentialGrace time.Duration
+	// Expel cuts the connections that a gateway made with an NKEY, which Member no
+	// longer knows. Nil cuts none: they last until they break.
+	Expel func(id mintmark.GatewayID, nkey string)
 	// PrepareWait bounds how long a silent gateway can delay a commit; 0 is 2 s.
 	PrepareWait time.Duration
 	// Log takes what an operator should see; nil discards.
@@ -123,6 +131,9 @@ type past struct {
 func New(cfg Config) *Fleet {
 	if cfg.Lease == 0 {
 		cfg.Lease = DefaultLease
+	}
+	if cfg.Credential == 0 {
+		cfg.Credential = DefaultCredential
 	}
 	if cfg.PrepareWait == 0 {
 		cfg.PrepareWait = 2 * time.Second

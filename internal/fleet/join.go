@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -75,8 +74,8 @@ func (f *Fleet) Join(ctx context.Context, q bus.JoinRequest, answer bus.JoinRepl
 	if err := mintmark.CheckGatewayID(q.Gateway); err != nil {
 		return bus.JoinReply{}, err
 	}
-	if len(q.NKey) != 56 || !strings.HasPrefix(q.NKey, "U") {
-		return bus.JoinReply{}, fmt.Errorf("%w: the credential is not a user NKEY", ErrJoin)
+	if err := bus.CheckNKey(q.NKey); err != nil {
+		return bus.JoinReply{}, fmt.Errorf("%w: %w", ErrJoin, err)
 	}
 	if err := bus.CheckJoinToken(q.Token.Reveal()); err != nil {
 		return bus.JoinReply{}, fmt.Errorf("%w: %w", ErrJoin, err)

@@ -20,6 +20,10 @@ import (
 type memberDoc struct {
 	Gateway mintmark.GatewayID `json:"gateway"`
 	NKey    string             `json:"nkey,omitempty"` // empty: in control's own process
+	// NKeyEnds is until when NKey is good, in Unix seconds; 0 is without end. Next
+	// is the key announced to follow it, good as long.
+	NKeyEnds int64  `json:"nkey_ends,omitempty"`
+	Next     string `json:"next_nkey,omitempty"`
 	// Joined is the state-log number at which it became a member: it starts from a
 	// snapshot that is no older, so earlier rows need not wait for it.
 	Joined uint64 `json:"joined"`
@@ -64,6 +68,10 @@ type member struct {
 	refused uint64
 	shown   time.Duration
 	marks   marks // single-use marks that it has in force
+	// ends is when its credential is over, on our clock, and expelled that it was
+	// cut for that.
+	ends     time.Duration
+	expelled bool
 }
 
 // position is a row by number and hash.
@@ -97,6 +105,8 @@ type Gateway struct {
 	Static    []string      `json:"static,omitempty"`
 	Version   string        `json:"version,omitempty"`
 	Inside    bool          `json:"inside,omitempty"` // runs in control's process
+	// Credential is until when its credential is good; zero is without end.
+	Credential time.Time `json:"credential_ends,omitzero"`
 	// Suspect is the last claim of a state-log position that it did not show to be
 	// signed, and Refused how many there were since control's start.
 	Suspect string `json:"suspect,omitempty"`
@@ -115,6 +125,9 @@ func (f *Fleet) Gateways() []Gateway {
 			Gateway: id, State: "silent", Boot: m.boot, Term: m.applied.Term, Epoch: m.applied.Epoch, Seq: m.applied.Seq,
 			Lag: head - min(head, m.applied.Seq), Silent: -1, Version: m.software, Inside: m.doc.NKey == "",
 			Suspect: m.suspect, Refused: m.refused,
+		}
+		if !m.endless() {
+			g.Credential = f.cfg.Now().Add(m.ends - now).UTC().Truncate(time.Second)
 		}
 		if m.heard != 0 {
 			g.Silent = now - m.heard
@@ -144,14 +157,6 @@ func (f *Fleet) Gateways() []Gateway {
 	return out
 }
 
-// Member tells which gateway owns an NKEY: the bus asks at each connect.
-func (f *Fleet) Member(nkey string) (mintmark.GatewayID, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	id, ok := f.byKey[nkey]
-	return id, ok
-}
-
 // Admit makes a gateway a member, or gives a member a new credential. nkey is
 // empty for a gateway in control's own process. further is written in the same
 // transaction.
@@ -170,9 +175,14 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 	}
 	m, known := f.members[id]
 	doc, version := memberDoc{Gateway: id, NKey: nkey, Joined: f.current.Load().Seq}, uint64(0)
+	var before []string
 	if known {
 		doc, version = m.doc, m.version
-		doc.NKey, doc.Removed = nkey, false
+		before = []string{doc.NKey, doc.Next}
+		doc.NKey, doc.Next, doc.NKeyEnds, doc.Removed = nkey, "", 0, false
+	}
+	if nkey != "" {
+		doc.NKeyEnds = f.cfg.Now().Add(f.cfg.Credential).Unix()
 	}
 	f.mu.Unlock()
 	if known && nkey == "" && m.doc.NKey == "" && !m.doc.Removed && len(further.Events) == 0 {
@@ -182,17 +192,17 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 	if err != nil {
 		return fmt.Errorf("admit gateway %s: %w", id, err)
 	}
+	// Whoever had the name before, or its key, is cut.
+	defer f.expel(id, before...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !known {
 		m = &member{prepared: map[epoch.Hash]bool{}, answers: answers{floor: never}}
 		f.members[id] = m
 	}
-	delete(f.byKey, m.doc.NKey)
+	f.unregister(m)
 	m.doc, m.version, m.suspect, m.refused = doc, version, "", 0
-	if nkey != "" {
-		f.byKey[nkey] = id
-	}
+	f.register(m, f.cfg.Clock())
 	f.broadcast()
 	return nil
 }
@@ -212,16 +222,59 @@ func (f *Fleet) writeMember(ctx context.Context, doc memberDoc, version uint64, 
 		further.Expect = append(slices.Clone(further.Expect), ledger.Expect{Stream: stream, Version: version})
 	}
 	if _, err := f.cfg.Ledger.Append(ctx, further); err != nil {
+		f.reread(ctx, doc.Gateway)
 		return 0, err
 	}
 	d, err := f.cfg.Store.Document(ctx, ledger.DocGateway, string(doc.Gateway))
 	return d.Version, err
 }
 
+// reread takes a member's document from the ledger after a write whose outcome is
+// not known; when it can't be read the next write conflicts, and ends here again.
+// Call with the writer's place.
+func (f *Fleet) reread(ctx context.Context, id mintmark.GatewayID) {
+	d, err := f.cfg.Store.Document(context.WithoutCancel(ctx), ledger.DocGateway, string(id))
+	var doc memberDoc
+	if err != nil || json.Unmarshal(d.Body, &doc) != nil {
+		return
+	}
+	var before []string
+	defer func() { f.expel(id, before...) }()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[id]
+	if m == nil || m.version == d.Version {
+		return
+	}
+	for _, k := range []string{m.doc.NKey, m.doc.Next} {
+		if k != doc.NKey && k != doc.Next {
+			before = append(before, k)
+		}
+	}
+	f.unregister(m)
+	m.doc, m.version = doc, d.Version
+	f.register(m, f.cfg.Clock())
+}
+
+// unregister forgets a member's keys, and register makes those of its document
+// known, good from a moment of our clock. Call with mu held.
+func (f *Fleet) unregister(m *member) {
+	delete(f.byKey, m.doc.NKey)
+	delete(f.byKey, m.doc.Next)
+}
+
+func (f *Fleet) register(m *member, from time.Duration) {
+	for _, k := range []string{m.doc.NKey, m.doc.Next} {
+		if k != "" {
+			f.byKey[k] = m.doc.Gateway
+		}
+	}
+	f.reign(m, from)
+}
+
 // Remove makes a gateway a stranger: it gets no further lease, and its credential
 // is refused. Until its budgets are over it may go on deciding by what it has, so
-// receipts name it until then. The caller cuts its connection
-// (jetstream.Server.Expel).
+// receipts name it until then. Its connections are cut.
 func (f *Fleet) Remove(ctx context.Context, id mintmark.GatewayID, actor string) error {
 	if err := f.lock(ctx); err != nil {
 		return err
@@ -238,16 +291,17 @@ func (f *Fleet) Remove(ctx context.Context, id mintmark.GatewayID, actor string)
 	if !ok || doc.Removed {
 		return fmt.Errorf("%w: %s", ErrMember, id)
 	}
-	key := doc.NKey
-	doc.NKey, doc.Removed = "", true
+	keys := []string{doc.NKey, doc.Next}
+	doc.NKey, doc.Next, doc.NKeyEnds, doc.Removed = "", "", 0, true
 	version, err := f.writeMember(ctx, doc, version, ledger.Batch{})
 	if err != nil {
 		return fmt.Errorf("remove gateway %s by %s: %w", id, actor, err)
 	}
+	defer f.expel(id, keys...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.unregister(m)
 	m.doc, m.version = doc, version
-	delete(f.byKey, key)
 	f.broadcast()
 	return nil
 }
@@ -272,9 +326,7 @@ func (f *Fleet) loadMembers(ctx context.Context) error {
 			}
 			m.applied, m.software = m.doc.Applied, m.doc.Version
 			f.members[m.doc.Gateway] = m
-			if m.doc.NKey != "" {
-				f.byKey[m.doc.NKey] = m.doc.Gateway
-			}
+			f.register(m, f.started)
 		}
 	}
 }

@@ -30,6 +30,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		{bus.SubjectReissue, 16, reply(f.reissue)},
 		{bus.SubjectKeys, 4, reply(f.refreshKeys)},
 		{bus.SubjectOnce, 64, reply(f.once)},
+		{bus.SubjectCredential, 2, reply(f.credential)},
 	} {
 		subscribe := func() (func(), error) { return f.cfg.Bus.Subscribe(s.subject+"*", s.handle) }
 		if s.workers > 0 {
@@ -50,6 +51,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		case <-t.C:
 		}
 		f.resume(ctx)
+		f.endCredentials()
 		if n%5 == 0 {
 			f.noteMembers(ctx)
 		}
@@ -157,6 +159,7 @@ func (f *Fleet) renew(id mintmark.GatewayID, q *bus.LeaseRequest, unproven strin
 	default:
 		f.progress(m, q.Boot, bus.Applied{Term: q.Term, Epoch: q.Epoch, Seq: q.Seq})
 		a.MS = f.cfg.Lease.Milliseconds()
+		a.Renew = m.renewDue(f.cfg.Clock(), f.cfg.Credential)
 		m.answers.add(a.Head, f.cfg.Clock())
 	}
 	f.broadcast()

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +74,15 @@ type Config struct {
 	// Lease is the lease to expect before the first answer; 0 is 3 s.
 	Lease time.Duration
 	// Wait bounds questions to control; 0 is 2 s.
-	Wait    time.Duration
+	Wait time.Duration
+	// Credential is replaced when control says that it is time; nil is a gateway in
+	// control's own process, which has none. CredentialPause is the least time
+	// between two attempts; 0 is 5 s.
+	Credential      Credential
+	CredentialPause time.Duration
+	// Up receives whenever the bus is reached again: what was missed is then asked
+	// for at once. Nil never does.
+	Up      <-chan struct{}
 	Version string
 	Log     *slog.Logger // nil discards
 }
@@ -84,8 +93,11 @@ type Follower struct {
 	current atomic.Pointer[epoch.Snapshot]
 	lease   leaseState
 	shown   atomic.Pointer[bus.Evidence] // of what is applied; nil when there is none
-	rows    chan epoch.SignedRow // from the bus to Run
-	kick    chan struct{}        // a walk to the head is wanted
+	rows    chan epoch.SignedRow         // from the bus to Run
+	kick    chan struct{}                // a walk to the head is wanted
+	hurry   chan struct{}                // a renewal of the lease is wanted
+	// expiring receives when the credential is to be replaced.
+	expiring chan struct{}
 
 	mu      sync.Mutex
 	waiting []chan error // guarded by mu; answered by the next walk that starts
@@ -112,11 +124,15 @@ func New(cfg Config) *Follower {
 	if cfg.Wait == 0 {
 		cfg.Wait = 2 * time.Second
 	}
+	if cfg.CredentialPause == 0 {
+		cfg.CredentialPause = defaultCredentialPause
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Follower{
 		cfg: cfg, rows: make(chan epoch.SignedRow, 1024), kick: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		hurry: make(chan struct{}, 1), expiring: make(chan struct{}, 1),
 		prepared: map[epoch.Hash]*ready{},
 	}
 }
@@ -167,6 +183,9 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer stopPrepare()
 	var parts sync.WaitGroup
 	parts.Go(func() { f.renewals(ctx) })
+	if f.cfg.Credential != nil {
+		parts.Go(func() { f.credentials(ctx) })
+	}
 	f.follow(ctx)
 	parts.Wait()
 	f.goodbye(context.WithoutCancel(ctx))
@@ -190,9 +209,12 @@ func (f *Follower) hear(_ context.Context, _ string, data []byte) []byte {
 }
 
 // want asks for a walk to the head.
-func (f *Follower) want() {
+func (f *Follower) want() { signal(f.kick) }
+
+// signal notes that something is wanted; one note serves for all until it is taken.
+func signal(c chan<- struct{}) {
 	select {
-	case f.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -213,6 +235,10 @@ func (f *Follower) follow(ctx context.Context) {
 			err = f.take(ctx, row)
 		case <-f.kick:
 			err = f.walk(ctx)
+		case <-f.cfg.Up:
+			pause = minPause
+			signal(f.hurry)
+			err = f.walk(ctx)
 		case <-retry.C:
 			err = f.walk(ctx)
 		}
@@ -223,13 +249,17 @@ func (f *Follower) follow(ctx context.Context) {
 		if ctx.Err() == nil {
 			f.cfg.Log.Warn("state log not followed", "error", err)
 		}
-		retry.Reset(pause)
+		// Half is left to chance: gateways that lost control together do not come
+		// back together.
+		retry.Reset(pause/2 + rand.N(pause/2))
 		pause = min(2*pause, maxPause)
 	}
 }
 
+// Pauses between attempts to follow the log: the first come at once, so that a
+// healed partition is over soon.
 const (
-	minPause = 100 * time.Millisecond
+	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 )
 

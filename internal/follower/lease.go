@@ -140,12 +140,14 @@ func (f *Follower) renewals(ctx context.Context) {
 			}
 		} else {
 			// Without any state there is nothing to hold a lease for.
-			t.Reset(minPause)
+			t.Reset(5 * minPause)
 		}
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return
+		case <-f.hurry:
+			t.Stop()
 		case <-t.C:
 		}
 	}
@@ -190,6 +192,9 @@ func (f *Follower) renew(ctx context.Context, wait time.Duration, leaving bool) 
 		return nil
 	case a.MS <= 0:
 		return fmt.Errorf("renew lease: refused: %.200s", a.Reason)
+	}
+	if a.Renew {
+		signal(f.expiring)
 	}
 	f.lease.answered(renewal{sent: sent, head: a.Head, ms: time.Duration(min(a.MS, 60_000)) * time.Millisecond}, s.Seq)
 	// It may have been applied between the reading above and the noting.

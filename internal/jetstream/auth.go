@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
@@ -29,11 +30,12 @@ type credential struct {
 // authenticator decides who may connect and what they may say and hear.
 type authenticator struct {
 	member func(nkey string) (mintmark.GatewayID, bool)
+	alive  func(client uint64) bool // set before the server starts
 
 	mu      sync.Mutex
-	random  io.Reader                                  // guarded by mu
-	inside  map[string]credential                      // guarded by mu; by user
-	current map[mintmark.GatewayID]map[uint64]struct{} // guarded by mu; client ids seen
+	random  io.Reader                                // guarded by mu
+	inside  map[string]credential                    // guarded by mu; by user
+	current map[mintmark.GatewayID]map[uint64]string // guarded by mu; client ids seen, with their key
 }
 
 var _ server.Authentication = (*authenticator)(nil)
@@ -44,7 +46,7 @@ func newAuthenticator(random io.Reader, member func(string) (mintmark.GatewayID,
 	}
 	return &authenticator{
 		member: member, random: random,
-		inside: map[string]credential{}, current: map[mintmark.GatewayID]map[uint64]struct{}{},
+		inside: map[string]credential{}, current: map[mintmark.GatewayID]map[uint64]string{},
 	}, nil
 }
 
@@ -71,8 +73,8 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	o := c.GetOpts()
-	if o.Nkey != "" {
-		return a.checkNKey(c, o)
+	if o.Sig != "" {
+		return a.checkNKey(c, cmp.Or(o.Nkey, o.Username), o.Sig)
 	}
 	a.mu.Lock()
 	inside, ok := a.inside[o.Username]
@@ -85,51 +87,61 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 		c.RegisterUser(&server.User{Username: o.Username})
 		return true
 	}
-	a.register(c, inside.gateway)
+	a.register(c, inside.gateway, "")
 	return true
 }
 
-// checkNKey admits a member whose signature over our nonce is good.
-func (a *authenticator) checkNKey(c server.ClientAuthentication, o *server.ClientOpts) bool {
+// checkNKey admits a member whose signature over our nonce is good. The key may
+// come in the place of a user's name; see Credential.
+func (a *authenticator) checkNKey(c server.ClientAuthentication, nkey, signature string) bool {
 	if a.member == nil {
 		return false
 	}
-	sig, err := base64.RawURLEncoding.DecodeString(o.Sig)
+	sig, err := base64.RawURLEncoding.DecodeString(signature)
 	if err != nil {
 		return false
 	}
-	pub, err := nkeys.FromPublicKey(o.Nkey)
+	pub, err := nkeys.FromPublicKey(nkey)
 	if err != nil || pub.Verify(c.GetNonce(), sig) != nil {
 		return false
 	}
-	gateway, ok := a.member(o.Nkey)
+	gateway, ok := a.member(nkey)
 	if !ok || mintmark.CheckGatewayID(gateway) != nil {
 		return false
 	}
-	a.register(c, gateway)
+	a.register(c, gateway, nkey)
 	return true
 }
 
-func (a *authenticator) register(c server.ClientAuthentication, gateway mintmark.GatewayID) {
+func (a *authenticator) register(c server.ClientAuthentication, gateway mintmark.GatewayID, nkey string) {
 	c.RegisterUser(&server.User{Username: string(gateway), Permissions: Permissions(gateway)})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ids := a.current[gateway]
-	if ids == nil || len(ids) >= 64 {
-		// Ids of connections long gone; forgetting them costs Expel nothing,
-		// because a reconnecting gateway has only its newest ones alive.
-		ids = map[uint64]struct{}{}
+	if ids == nil {
+		ids = map[uint64]string{}
 		a.current[gateway] = ids
 	}
-	ids[c.GetID()] = struct{}{}
+	if len(ids) >= 64 && a.alive != nil {
+		// Only those that are gone: Expel must find every connection there is.
+		maps.DeleteFunc(ids, func(id uint64, _ string) bool { return !a.alive(id) })
+	}
+	ids[c.GetID()] = nkey
 }
 
-// clients returns and forgets the connections seen of a gateway.
-func (a *authenticator) clients(gateway mintmark.GatewayID) []uint64 {
+// clients returns and forgets the connections seen of a gateway, or of one of its
+// keys.
+func (a *authenticator) clients(gateway mintmark.GatewayID, nkey string) []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ids := slices.Sorted(maps.Keys(a.current[gateway]))
-	delete(a.current, gateway)
+	var ids []uint64
+	for id, key := range a.current[gateway] {
+		if nkey == "" || key == nkey {
+			ids = append(ids, id)
+			delete(a.current[gateway], id)
+		}
+	}
+	slices.Sort(ids)
 	return ids
 }
 

@@ -5,12 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
@@ -24,6 +24,7 @@ type Conn struct {
 	ctx      context.Context // ends at Close; handlers get it
 	cancel   context.CancelFunc
 	maxStore int64
+	up       chan struct{}
 }
 
 var (
@@ -33,38 +34,23 @@ var (
 
 // DialOptions say how a separate gateway reaches the bus.
 type DialOptions struct {
-	URL     string      // tls://host:port
-	TLS     *tls.Config // trusts the bus's authority only
-	Gateway mintmark.GatewayID
-	Seed    mintmark.Secret // NKEY seed ("SU…")
+	URL        string      // tls://host:port
+	TLS        *tls.Config // trusts the bus's authority only
+	Gateway    mintmark.GatewayID
+	Credential *Credential
+	// Refused is called when control refuses every key of the credential, now and
+	// then again while it goes on doing so: it has ended, or the gateway was removed.
+	// It must neither block nor use the connection. Nil is not called.
+	Refused func()
 }
 
 // Dial returns a gateway's connection. It returns at once whether or not the bus
 // answers, and keeps trying: a gateway must start while control is away.
 func Dial(ctx context.Context, o DialOptions) (*Conn, error) {
-	if o.TLS == nil {
-		return nil, errors.New("jetstream: dialling needs TLS")
+	if o.TLS == nil || o.Credential == nil {
+		return nil, errors.New("jetstream: dialling needs TLS and a credential")
 	}
-	pair, err := nkeys.FromSeed([]byte(o.Seed.Reveal()))
-	if err != nil {
-		return nil, fmt.Errorf("read the gateway's bus credential: %w; join again", err)
-	}
-	return connect(ctx, connectOptions{url: o.URL, tls: o.TLS, pair: pair, gateway: o.Gateway})
-}
-
-// NewCredential makes a gateway's key pair: the seed stays with the gateway, the
-// public key goes into its join request.
-func NewCredential() (seed mintmark.Secret, public string, err error) {
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		return mintmark.Secret{}, "", fmt.Errorf("make the gateway's bus credential: %w", err)
-	}
-	s, err := pair.Seed()
-	if err != nil {
-		return mintmark.Secret{}, "", fmt.Errorf("make the gateway's bus credential: %w", err)
-	}
-	public, err = pair.PublicKey()
-	return mintmark.NewSecret(string(s)), public, err
+	return connect(ctx, connectOptions{url: o.URL, tls: o.TLS, credential: o.Credential, refused: o.Refused, gateway: o.Gateway})
 }
 
 type connectOptions struct {
@@ -72,18 +58,45 @@ type connectOptions struct {
 	user, password string
 	url            string
 	tls            *tls.Config
-	pair           nkeys.KeyPair
+	credential     *Credential
+	refused        func()
 	gateway        mintmark.GatewayID
 	maxStore       int64
 }
 
+// Pauses between attempts to connect: the first come at once, so that a healed
+// partition is over soon; the last are those of a control plane that is away.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
+// reconnectPause is how long to wait before the n-th attempt, from 1. Half of it is
+// left to chance: gateways that lost control together do not come back together.
+func reconnectPause(n int) time.Duration {
+	d := lastPause
+	if shift := max(n, 1) - 1; shift < 10 {
+		d = min(firstPause<<shift, lastPause)
+	}
+	return d/2 + rand.N(d/2)
+}
+
 func connect(ctx context.Context, o connectOptions) (*Conn, error) {
 	l := newLink(o.provider)
+	up := make(chan struct{}, 1)
+	online := func(*nats.Conn) {
+		if o.credential != nil {
+			o.credential.connected()
+		}
+		select {
+		case up <- struct{}{}:
+		default: // not yet taken
+		}
+	}
 	opts := []nats.Option{
 		nats.CustomInboxPrefix(inboxPrefix(o.gateway)),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(50 * time.Millisecond),
-		nats.ReconnectJitter(50*time.Millisecond, 200*time.Millisecond),
+		nats.CustomReconnectDelay(reconnectPause),
 		nats.RetryOnFailedConnect(true),
 		nats.ReconnectBufSize(-1), // what can't be sent now fails now
 		nats.PingInterval(2 * time.Second),
@@ -91,17 +104,24 @@ func connect(ctx context.Context, o connectOptions) (*Conn, error) {
 		nats.Timeout(5 * time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.IgnoreAuthErrorAbort(), // a member may be admitted again
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { l.broke() }),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) {
+			l.broke()
+			if o.credential != nil {
+				o.credential.lost()
+			}
+		}),
+		nats.ConnectHandler(online),
+		nats.ReconnectHandler(online),
+	}
+	if o.credential != nil {
+		o.credential.told(o.refused)
 	}
 	url := "nats://inside"
 	if o.provider != nil {
 		opts = append(opts, nats.InProcessServer(l), nats.UserInfo(o.user, o.password))
 	} else {
-		pub, err := o.pair.PublicKey()
-		if err != nil {
-			return nil, fmt.Errorf("read the gateway's bus credential: %w", err)
-		}
-		opts = append(opts, nats.SetCustomDialer(l), nats.Secure(o.tls), nats.Nkey(pub, o.pair.Sign))
+		opts = append(opts, nats.SetCustomDialer(l), nats.Secure(o.tls),
+			nats.UserInfoHandler(o.credential.try), nats.UserJWT(o.credential.trying, o.credential.prove))
 		url = o.url
 	}
 	nc, err := nats.Connect(url, opts...)
@@ -113,7 +133,10 @@ func connect(ctx context.Context, o connectOptions) (*Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("connect to the bus at %s: %w", url, err)
 	}
-	c := &Conn{nc: nc, js: js, link: l, maxStore: o.maxStore}
+	if o.credential != nil {
+		o.credential.via(nc.ForceReconnect)
+	}
+	c := &Conn{nc: nc, js: js, link: l, maxStore: o.maxStore, up: up}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c, nil
 }
@@ -123,6 +146,10 @@ func (c *Conn) Close() {
 	c.cancel()
 	c.nc.Close()
 }
+
+// Up receives after each connect: what was missed meanwhile can be asked for. One
+// receiver.
+func (c *Conn) Up() <-chan struct{} { return c.up }
 
 // Connected reports whether the bus is reached at present.
 func (c *Conn) Connected() bool { return c.nc.IsConnected() }

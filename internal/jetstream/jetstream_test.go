@@ -245,7 +245,11 @@ func TestSeparateGatewayOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	dial := func(seed mintmark.Secret) *Conn {
-		c, err := Dial(t.Context(), DialOptions{URL: "tls://" + s.Addr(), TLS: clientTLS, Gateway: "east", Seed: seed})
+		k, err := OpenCredential(seed, mintmark.Secret{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Dial(t.Context(), DialOptions{URL: "tls://" + s.Addr(), TLS: clientTLS, Gateway: "east", Credential: k})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +269,7 @@ func TestSeparateGatewayOverTLS(t *testing.T) {
 		t.Errorf("a stranger was served: %v", err)
 	}
 	member.Store(false)
-	s.Expel("east")
+	s.Expel("east", "")
 	until(t, "expelled", func() bool { return !answered() && !east.Connected() })
 }
 

@@ -53,7 +53,7 @@ func (l *link) InProcessConn() (net.Conn, error) {
 // Dial implements nats.CustomDialer.
 func (l *link) Dial(network, address string) (net.Conn, error) {
 	return l.take(func() (net.Conn, error) {
-		return (&net.Dialer{Timeout: 5 * time.Second}).Dial(network, address)
+		return (&net.Dialer{Timeout: 2 * time.Second}).Dial(network, address)
 	})
 }
 

@@ -111,6 +111,7 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure bus: %w", err)
 	}
+	auth.alive = func(id uint64) bool { return ns.GetClient(id) != nil }
 	ns.SetLoggerV2(&logger{o.Log}, false, false, false)
 	s := &Server{nats: ns, auth: auth, max: o.MaxBytes}
 	ns.Start()
@@ -156,10 +157,11 @@ func (s *Server) Close() {
 	s.nats.WaitForShutdown()
 }
 
-// Expel cuts every connection of a gateway that is no longer a member. Its
-// credential is refused from then on, because Member no longer knows it.
-func (s *Server) Expel(gateway mintmark.GatewayID) {
-	for _, id := range s.auth.clients(gateway) {
+// Expel cuts the connections that a gateway made with an NKEY, or all of its own
+// when nkey is empty. New ones are refused as soon as Member no longer knows the
+// key.
+func (s *Server) Expel(gateway mintmark.GatewayID, nkey string) {
+	for _, id := range s.auth.clients(gateway, nkey) {
 		// Gone already is as good as expelled.
 		_ = s.nats.DisconnectClientByID(id)
 	}
