@@ -55,7 +55,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	g.Go(func() error { return stopped(p.auth.Run(ctx)) })
 	state := ctl.Fleet{Fleet: p.fleet, Wall: time.Now}
 	c := ctl.New(ctl.Config{
-		StateLog: state, State: state, StateKeys: state.StateKeys(keyring.KeyID(p.keys.StateKey().Public())), Tokens: p.store, Store: p.store, Ledger: p.ledger,
+		StateLog: state, State: state, StateKeys: state.StateKeys(keyring.KeyID(p.keys.StateKey().Public())), Tokens: p.store, Reach: p.store, Store: p.store, Ledger: p.ledger,
 		Secrets: clientSecrets{p.auth}, Now: time.Now, Random: rand.Reader, Timeout: p.cfg.Control.WaitTimeout.D(), Log: p.log,
 	})
 	if err := p.configureIssuers(ctx, c); err != nil {
@@ -69,6 +69,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	g.Go(func() error { return stopped(p.issuers.Run(ctx)) })
 	c.Resume(ctx)
 	g.Go(func() error { return p.tidy(ctx) })
+	g.Go(func() error { return c.WatchSuspensions(ctx) })
 	g.Go(func() error { return p.metrics.count(ctx, p.store) })
 
 	tracing, end, err := newTracing(ctx, p.cfg, "control", p.log)
@@ -94,7 +95,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 		name    string
 		handler http.Handler
 	}{
-		{p.cfg.Listen.Authority, "authority", web.Identify(tracing.Serve("authority", p.metrics.timed(p.auth.Handler())))},
+		{p.cfg.Listen.Authority, "authority", web.Identify(tracing.Serve("authority", p.metrics.timed(p.authorityHandler(c, ports))))},
 		{p.cfg.Listen.Admin, "admin", web.Identify(tracing.Serve("admin", admin))},
 		{p.cfg.Listen.Metrics, "metrics", telemetry.Handler(p.health, p.registry)},
 	} {

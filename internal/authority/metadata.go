@@ -23,6 +23,7 @@ func (a *Authority) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 		"revocation_endpoint":                   a.url(pathRevoke),
 		"pushed_authorization_request_endpoint": a.url(pathPAR),
 		"device_authorization_endpoint":         a.url(pathDeviceAuth),
+		"global_token_revocation_endpoint":      a.url(pathGlobal),
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query"},
 		"grant_types_supported":                 []string{GrantCode, GrantClient, GrantRefresh, GrantDevice, GrantExchange, GrantJWT},

@@ -11,6 +11,14 @@ import (
 // pathStatus is where the status lists are, below the issuer.
 const pathStatus = "/status"
 
+// pathGlobal is the global token revocation endpoint, below the issuer: a deed of
+// control's, which stands on this listener.
+const pathGlobal = "/global-token-revocation"
+
+// GlobalPath is the path of the global token revocation endpoint on the
+// authority's listener.
+func (a *Authority) GlobalPath() string { return a.path + pathGlobal }
+
 // StatusLayout says where tokens have their places in the status lists.
 func (a *Authority) StatusLayout() statuslist.Layout { return a.places }
 

@@ -18,6 +18,9 @@ import (
 // ErrDecided: a pending revocation was decided already, or nobody did in time.
 var ErrDecided = errors.New("no longer pending")
 
+// ErrPending: it was asked for, and waits for a second person.
+var ErrPending = errors.New("waits for a second person")
+
 // keepPending is how long a pending revocation can be looked at after its time.
 const keepPending = 90 * 24 * time.Hour
 
