@@ -50,13 +50,16 @@ func controlProcess(ctx context.Context, o cli.ProcessOptions) error {
 // foreign issuers, housekeeping, and the listeners of authority and admin API.
 func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions) error {
 	g.Go(func() error { return stopped(p.fleet.Run(ctx)) })
-	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: p.metrics.folded, Log: p.log})
+	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: p.folded, Log: p.log})
 	g.Go(func() error { return stopped(rec.Run(ctx)) })
 	g.Go(func() error { return stopped(p.auth.Run(ctx)) })
+	if err := p.judging.run(ctx, g); err != nil {
+		return err
+	}
 	state := ctl.Fleet{Fleet: p.fleet, Wall: time.Now}
 	c := ctl.New(ctl.Config{
 		StateLog: state, State: state, StateKeys: state.StateKeys(keyring.KeyID(p.keys.StateKey().Public())), Tokens: p.store, Reach: p.store, Store: p.store, Ledger: p.ledger,
-		Secrets: clientSecrets{p.auth}, Now: time.Now, Random: rand.Reader, Timeout: p.cfg.Control.WaitTimeout.D(), Log: p.log,
+		Secrets: clientSecrets{p.auth}, Now: time.Now, Random: rand.Reader, Timeout: p.cfg.Control.WaitTimeout.D(), Log: p.log, Analyst: p.judging,
 	})
 	if err := p.configureIssuers(ctx, c); err != nil {
 		return err

@@ -271,7 +271,7 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 	ask := n.follower
 	n.verifier = verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey, Counts: n.counter})
 	n.gateway, err = gateway.New(gateway.Config{
-		State: ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Reissuer: ask, Once: ask, Upstreams: n.upstreams,
+		State: ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Meter: newMeter(n.counter), Reissuer: ask, Once: ask, Upstreams: n.upstreams,
 		Now: time.Now, Log: log, Access: access, Metrics: registry, Trusted: forwarded.Trust(cfg.Gateway.Trusted),
 	})
 	return n, err

@@ -47,6 +47,7 @@ type plane struct {
 	book    atomic.Pointer[fleet.Fleet] // fleet once it is open; the bus asks it whenever somebody connects
 	issuers *federation.Federation
 	auth    *authority.Authority
+	judging judging
 	busCA   string // PEM
 
 	registry *prometheus.Registry
@@ -180,9 +181,12 @@ func (p *plane) openRoles(ctx context.Context) error {
 	if setup.Renewal, setup.RenewalSecret, err = renewalHook(p.cfg.Renewal); err != nil {
 		return err
 	}
+	if err := p.openJudging(egress); err != nil {
+		return err
+	}
 	p.auth, err = authority.New(setup, authority.Deps{
 		Ledger: p.ledger, Tokens: p.store, Documents: p.store, State: p.fleet, Revoker: p.fleet, Publisher: p.fleet,
-		Keyring: p.keys, Keys: p.keys, Passwords: p.keys, Foreign: p.issuers, Egress: egress.Client(), Log: p.log, Metrics: p.metrics.authority,
+		Meter: p.judging.meter, Keyring: p.keys, Keys: p.keys, Passwords: p.keys, Foreign: p.issuers, Egress: egress.Client(), Log: p.log, Metrics: p.metrics.authority,
 	})
 	if err != nil {
 		return err

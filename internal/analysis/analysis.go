@@ -1,10 +1,12 @@
 package analysis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,4 +134,16 @@ func (a *Analysis) Wake() {
 	case a.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Reports returns the reports of all open rollouts, by id.
+func (a *Analysis) Reports() []health.Report {
+	var out []health.Report
+	for _, f := range a.followed() {
+		f.mu.Lock()
+		out = append(out, f.judge.Report())
+		f.mu.Unlock()
+	}
+	slices.SortFunc(out, func(x, y health.Report) int { return cmp.Compare(x.Rollout, y.Rollout) })
+	return out
 }

@@ -110,10 +110,17 @@ type TLS struct {
 
 // Control is how control leads its gateways.
 type Control struct {
-	Lease       Duration `json:"lease,omitempty" jsonschema:"Lease of a gateway, 500ms to 1m: the longest that a strict route decides without hearing from control. Default 3s."`
-	WaitTimeout Duration `json:"wait_timeout,omitempty" jsonschema:"Longest that revoke and rollback wait for gateways before they answer pending. Default 30s."`
-	Credential  Duration `json:"gateway_credential,omitempty" jsonschema:"How long a gateway's own bus credential is good, 10m to 8760h; a gateway replaces it when half of that is over. Default 24h."`
-	Grace       Duration `json:"gateway_grace,omitempty" jsonschema:"How much longer an ended credential is accepted of a gateway that was away, to 8760h. Default 0: it has to join again."`
+	Lease       Duration   `json:"lease,omitempty" jsonschema:"Lease of a gateway, 500ms to 1m: the longest that a strict route decides without hearing from control. Default 3s."`
+	Prometheus  Prometheus `json:"prometheus,omitzero" jsonschema:"Prometheus server that rollouts with metrics of their own ask for counts."`
+	WaitTimeout Duration   `json:"wait_timeout,omitempty" jsonschema:"Longest that revoke and rollback wait for gateways before they answer pending. Default 30s."`
+	Credential  Duration   `json:"gateway_credential,omitempty" jsonschema:"How long a gateway's own bus credential is good, 10m to 8760h; a gateway replaces it when half of that is over. Default 24h."`
+	Grace       Duration   `json:"gateway_grace,omitempty" jsonschema:"How much longer an ended credential is accepted of a gateway that was away, to 8760h. Default 0: it has to join again."`
+}
+
+// Prometheus is where counts are asked for.
+type Prometheus struct {
+	URL    string `json:"url,omitempty" jsonschema:"URL below which Prometheus's HTTP API is served, such as https://prometheus.example/; a private address must be listed in egress.allow."`
+	Bearer Source `json:"bearer,omitzero" jsonschema:"Token to send with each query, if one is wanted."`
 }
 
 // Gateway is this process as a gateway apart from control.

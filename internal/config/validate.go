@@ -28,6 +28,10 @@ func (c Config) Validate(file string) Errors {
 	v.span("control.wait_timeout", c.Control.WaitTimeout.D(), 10*time.Millisecond, 10*time.Minute)
 	v.span("control.gateway_credential", c.Control.Credential.D(), 10*time.Minute, 365*24*time.Hour)
 	v.span("control.gateway_grace", c.Control.Grace.D(), 0, 365*24*time.Hour)
+	if c.Control.Prometheus.URL != "" {
+		v.url("control.prometheus.url", c.Control.Prometheus.URL, false)
+	}
+	v.source("control.prometheus.bearer", c.Control.Prometheus.Bearer)
 	if c.Admin.URL != "" {
 		v.url("admin.url", c.Admin.URL, false)
 		if u, err := url.Parse(c.Admin.URL); err == nil && (u.Path != "" || u.RawQuery != "" || u.Fragment != "") {
