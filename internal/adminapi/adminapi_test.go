@@ -49,14 +49,15 @@ func serve(t *testing.T) (*controltest.World, *httptest.Server, func(role string
 // thought fails here.
 var may = map[string]string{
 	"listTokens": "vosa", "getToken": "vosa", "traceToken": "vosa", "issueToken": "oa", "revoke": "osa", "restore": "osa",
-	"listRevocations": "vosa", "listAPIKeys": "vosa", "createAPIKey": "oa", "rotateAPIKey": "oa",
+	"listRevocations": "vosa", "getRevocation": "vosa", "listPendingRevocations": "vosa", "approveRevocation": "sa", "denyRevocation": "osa",
+	"listAPIKeys": "vosa", "createAPIKey": "oa", "rotateAPIKey": "oa",
 	"startRollout": "oa", "planRollout": "vosa", "listRollouts": "vosa", "getRollout": "vosa", "getRolloutPlan": "vosa",
 	"weightRollout": "oa", "promoteRollout": "oa", "finaliseRollout": "oa", "rollbackRollout": "oa",
 	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "vosa",
 	"applyResources": "oa", "diffResources": "vosa", "exportResources": "vosa", "getSchemas": "vosa", "getSchema": "vosa",
 	"listClients": "vosa", "getClient": "vosa", "createClient": "oa", "rotateClientSecret": "oa", "disableClient": "osa",
 	"listUsers": "vosa", "putUser": "a", "listKeys": "vosa", "rotateKey": "sa", "retireKey": "sa", "killKey": "sa",
-	"getStatus": "vosa", "verify": "oa", "listGateways": "vosa", "inviteGateway": "a", "tailEvents": "vosa",
+	"getStatus": "vosa", "verify": "oa", "listGateways": "vosa", "inviteGateway": "a", "removeGateway": "osa", "tailEvents": "vosa",
 }
 
 // Every operation with every role, with none, and with one that does not exist.
