@@ -91,6 +91,8 @@ var layers = map[string]int{
 	"internal/control/controltest": tests,
 	// The side-by-side benchmark; no part of the product.
 	"bench/rig": tests,
+	// Ways to judge a canary, side by side; no part of the product either.
+	"bench/judges": tests,
 }
 
 // sameLayer names the arrows allowed within a layer.
