@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -136,8 +137,8 @@ type FreezeWindow struct {
 	From  string   `json:"from,omitempty" doc:"Time of day at which it begins, such as 18:00."`
 	To    string   `json:"to,omitempty" doc:"Time of day at which it ends, up to 24:00; one that is not after from is on the next day."`
 	Zone  string   `json:"zone,omitempty" doc:"Time zone of days, from and to, such as Europe/Berlin; UTC when left out."`
-	Begin string   `json:"begin,omitempty" doc:"Moment at which it begins, once, such as 2026-12-20T18:00:00+01:00 (RFC 3339)."`
-	End   string   `json:"end,omitempty" doc:"Moment at which it ends."`
+	Begin Moment   `json:"begin,omitempty" doc:"Moment at which it begins, once, such as 2026-12-20T18:00:00+01:00 (RFC 3339)."`
+	End   Moment   `json:"end,omitempty" doc:"Moment at which it ends."`
 }
 
 // weekdays are the names that days go by.
@@ -177,10 +178,21 @@ func minutes(s string) (int, bool) {
 	return h*60 + m, m < 60 && h*60+m <= 24*60
 }
 
-// Moments returns begin and end in Unix milliseconds; false when one of them is not
-// a moment.
-func (w *FreezeWindow) Moments() (begin, end int64, ok bool) {
-	a, errA := time.Parse(time.RFC3339, w.Begin)
-	b, errB := time.Parse(time.RFC3339, w.End)
-	return a.UnixMilli(), b.UnixMilli(), errA == nil && errB == nil
+// Moment is a point of time in Unix milliseconds, written as in RFC 3339; 0 is left
+// out.
+type Moment int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Moment) UnmarshalText(b []byte) error {
+	t, err := time.Parse(time.RFC3339, string(b))
+	if err != nil || t.Year() < 1971 || t.Year() > 9000 {
+		return fmt.Errorf("%.40q is not a moment: want one like 2026-12-20T18:00:00+01:00", b)
+	}
+	*m = Moment(t.UnixMilli())
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (m Moment) MarshalText() ([]byte, error) {
+	return []byte(time.UnixMilli(int64(m)).UTC().Format(time.RFC3339Nano)), nil
 }

@@ -299,17 +299,16 @@ func token(r rune) bool {
 func checkWindows(r *Resource, path string, windows []FreezeWindow, es *Errors) {
 	for i := range windows {
 		w, at := &windows[i], fmt.Sprintf("%s[%d]", path, i)
-		weekly, once := w.From != "" || w.To != "" || len(w.Days) > 0 || w.Zone != "", w.Begin != "" || w.End != ""
+		weekly, once := w.From != "" || w.To != "" || len(w.Days) > 0 || w.Zone != "", w.Begin != 0 || w.End != 0
 		if weekly == once {
 			r.fail(es, at, "want either a time of the week or a moment", "give from and to, or begin and end")
 			continue
 		}
 		if once {
-			begin, end, ok := w.Moments()
 			switch {
-			case !ok:
-				r.fail(es, at, "begin and end must both be moments", "write them like 2026-12-20T18:00:00+01:00")
-			case end <= begin:
+			case w.Begin == 0 || w.End == 0:
+				r.fail(es, at, "begin and end go together", "give both")
+			case w.End <= w.Begin:
 				r.fail(es, at+".end", "is not after begin", "exchange the two")
 			}
 			continue

@@ -41,8 +41,8 @@ func Windows(declared []policy.FreezeWindow) []Window {
 	for i := range declared {
 		d := &declared[i]
 		w := Window{Name: d.Name, Zone: d.Zone, Days: d.On()}
-		if d.Begin != "" || d.End != "" {
-			w.Begin, w.End, _ = d.Moments()
+		if d.Begin != 0 || d.End != 0 {
+			w.Begin, w.End = int64(d.Begin), int64(d.End)
 		} else {
 			w.From, w.To, _ = d.Minutes()
 		}

@@ -30,6 +30,8 @@ type World struct {
 	Ledger  *ledger.Ledger
 	Store   *sqlite.Store
 
+	config control.Config
+
 	later atomic.Int64 // what control's clock is ahead, in nanoseconds
 }
 
@@ -45,8 +47,9 @@ func (secrets) NewClientSecret() (string, json.RawMessage, error) {
 	return "mms_" + rand.Text(), json.RawMessage(`{"hash":"aGFzaA=="}`), nil
 }
 
-// New starts a control plane that ends with the test.
-func New(t testing.TB) *World {
+// New starts a control plane that ends with the test; change alters what control is
+// made of.
+func New(t testing.TB, change ...func(*control.Config)) *World {
 	t.Helper()
 	w := &World{T: t}
 	ctx, stop := context.WithCancel(context.Background())
@@ -73,9 +76,13 @@ func New(t testing.TB) *World {
 	})
 	w.must(w.Fleet.Open(ctx))
 	f := control.Fleet{Fleet: w.Fleet, Wall: time.Now}
-	w.Control = control.New(control.Config{
+	w.config = control.Config{
 		StateLog: f, State: f, Tokens: w.Store, Reach: w.Store, Store: w.Store, Ledger: w.Ledger, Secrets: secrets{}, Now: w.now, Random: rand.Reader,
-	})
+	}
+	for _, f := range change {
+		f(&w.config)
+	}
+	w.Control = control.New(w.config)
 	t.Cleanup(func() {
 		conn.Close()
 		server.Close()
@@ -85,6 +92,10 @@ func New(t testing.TB) *World {
 	})
 	return w
 }
+
+// Again returns another control on the same ledger and fleet: what a restart would
+// find.
+func (w *World) Again() *control.Control { return control.New(w.config) }
 
 func (w *World) must(err error) {
 	w.T.Helper()
