@@ -9,4 +9,5 @@ cd "$(dirname "$0")/.."
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 CGO_ENABLED=0 go build -o "$tmp/rig" ./bench/rig
-"$tmp/rig" -binary bin/mintmark -dir "$tmp" "$@"
+CGO_ENABLED=0 go build -tags uncounted -o "$tmp/uncounted" ./cmd/mintmark
+"$tmp/rig" -binary bin/mintmark -uncounted "$tmp/uncounted" -dir "$tmp" "$@"

@@ -23,6 +23,7 @@ import (
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/mintmark", "the product")
+	flag.StringVar(&o.uncounted, "uncounted", "", "the product built with the tag uncounted, to tell what accounting costs; left out when empty")
 	flag.StringVar(&o.dir, "dir", "", "private directory for everything; a temporary one when empty")
 	flag.IntVar(&o.tokens, "tokens", 10_000, "distinct tokens")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which the median is taken")
@@ -52,7 +53,8 @@ func main() {
 }
 
 type options struct {
-	binary, dir          string
+	binary, uncounted    string
+	dir                  string
 	tokens, rounds, rate int
 	conns                int
 	length               time.Duration
@@ -144,7 +146,37 @@ func report(peers []*peer, o options) {
 			of(p, func(t turn) float64 { return t.p50 }), of(p, func(t turn) float64 { return t.p99 }))
 	}
 	out.Flush()
+	compare(peers, ratio)
 	fmt.Printf("%d tokens, %d connections, %d rounds of %s, medians; latency at %d req/s\n", o.tokens, o.conns, o.rounds, o.length, o.rate)
+}
+
+// compare prints the ratios that have a budget and are not in the table.
+func compare(peers []*peer, ratio func(p, base *peer, f func(turn) float64) string) {
+	rate := func(t turn) float64 { return t.rate }
+	for _, c := range []struct{ what, of, to string }{
+		{"req/s, every token new, vs HAProxy jwt_verify", uncached, "HAProxy jwt_verify"},
+		{"req/s, accounting on vs off", whole, uncounted},
+	} {
+		if p, base := named(peers, c.of), named(peers, c.to); p != nil && base != nil {
+			fmt.Printf("%s: %s\n", c.what, ratio(p, base, rate))
+		}
+	}
+	// Added is what a proxy adds to the time that the service takes without one.
+	us, nginx, direct := named(peers, whole), named(peers, "nginx"), named(peers, straight)
+	if us == nil || nginx == nil || direct == nil {
+		return
+	}
+	for name, f := range map[string]func(turn) float64{"p50": func(t turn) float64 { return t.p50 }, "p99": func(t turn) float64 { return t.p99 }} {
+		var mine, theirs []float64
+		for i := range direct.turns {
+			mine = append(mine, f(us.turns[i])-f(direct.turns[i]))
+			theirs = append(theirs, f(nginx.turns[i])-f(direct.turns[i]))
+		}
+		slices.Sort(mine)
+		slices.Sort(theirs)
+		m, n := mine[len(mine)/2], theirs[len(theirs)/2]
+		fmt.Printf("added %s: %.0f µs, nginx %.0f µs: %.2f\n", name, m, n, m/n)
+	}
 }
 
 func named(peers []*peer, name string) *peer {

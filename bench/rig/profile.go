@@ -14,7 +14,7 @@ import (
 // returns is called with how many requests there were; that number becomes part of
 // the file's name, so that samples can be told per request.
 func (w *world) profile(p *peer) (stop func(requests int), err error) {
-	if w.o.perf == "" {
+	if w.o.perf == "" || len(p.procs) == 0 {
 		return func(int) {}, nil
 	}
 	var pids []string

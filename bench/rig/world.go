@@ -25,6 +25,10 @@ type world struct {
 const (
 	whole    = "mintmark"
 	uncached = "mintmark each token new"
+	// uncounted is our gateway built without accounting; straight is the service with
+	// no proxy before it, for what latency a proxy adds.
+	uncounted = "mintmark uncounted"
+	straight  = "no proxy"
 )
 
 func newWorld(ctx context.Context, o options) (_ *world, err error) {
@@ -46,7 +50,7 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 	if err := w.answerer(ctx); err != nil {
 		return nil, err
 	}
-	if o.wants(whole) || o.wants(uncached) {
+	if o.wants(whole) || o.wants(uncached) || o.uncounted != "" && o.wants(uncounted) {
 		if err := w.control(ctx); err != nil {
 			return nil, err
 		}
@@ -55,15 +59,21 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 		name, checks string
 		start        func(context.Context, string, int) (*process, error)
 	}{
-		{whole, "RS256, cached", w.gateway("gw-whole", 200_000)},
+		{straight, "none", nil},
+		{whole, "RS256, cached", w.gateway("gw-whole", o.binary, 200_000)},
 		{"our bare proxy", "none", w.goProxy("bare")},
-		{uncached, "RS256, each time", w.gateway("gw-uncached", 1000)},
+		{uncounted, "RS256, cached", w.gateway("gw-uncounted", o.uncounted, 200_000)},
+		{uncached, "RS256, each time", w.gateway("gw-uncached", o.binary, 1000)},
 		{"nginx", "none", w.nginx},
 		{"HAProxy", "none", w.haproxy("")},
 		{"HAProxy jwt_verify", "RS256, each time", w.haproxy(jwtVerify)},
 		{"Go ReverseProxy, tuned", "none", w.goProxy("reverseproxy")},
 	} {
-		if !o.wants(p.name) {
+		if !o.wants(p.name) || p.name == uncounted && o.uncounted == "" {
+			continue
+		}
+		if p.start == nil {
+			w.peers = append(w.peers, &peer{name: p.name, checks: p.checks, url: w.upstream})
 			continue
 		}
 		ports, err := freePorts(1)
@@ -241,7 +251,7 @@ func (w *world) output(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // gateway joins a gateway whose cache holds so many tokens.
-func (w *world) gateway(name string, cache int) func(context.Context, string, int) (*process, error) {
+func (w *world) gateway(name, binary string, cache int) func(context.Context, string, int) (*process, error) {
 	return func(ctx context.Context, addr string, _ int) (*process, error) {
 		token, err := w.output(ctx, "gateway", "join-token", name, "-o", "json")
 		if err != nil {
@@ -273,7 +283,7 @@ gateway:
 				return nil, err
 			}
 		}
-		p, err := w.start(name, w.o.core, []string{"GOMAXPROCS=1"}, w.o.binary, "gateway", "--config", file)
+		p, err := w.start(name, w.o.core, []string{"GOMAXPROCS=1"}, binary, "gateway", "--config", file)
 		if err != nil {
 			return nil, err
 		}

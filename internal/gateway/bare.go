@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/mintmark/mintmark/internal/upstream"
 )
@@ -9,34 +10,64 @@ import (
 // Bare is a proxy of the same engine that checks and counts nothing: what
 // benchmarks compare the gateway with. It must never face clients.
 type Bare struct {
-	Pool *upstream.Pool
+	Pool *upstream.Pool // required
+	used sync.Pool      // *passage
+}
+
+// passage is one request on its way through Bare.
+type passage struct {
+	out  http.Request
+	opts upstream.Options
+	cord upstream.Cord
 }
 
 // ServeHTTP implements http.Handler.
 func (b *Bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e := edit{h: r.Header}
-	for name := range e.h {
+	p, ok := b.used.Get().(*passage)
+	if !ok {
+		p = new(passage)
+	}
+	for name := range r.Header {
 		if hopByHop(name) {
-			e.del(name)
+			delete(r.Header, name)
 		}
 	}
-	out := r.WithContext(r.Context())
-	out.RequestURI = ""
+	p.out = *r
+	p.out.RequestURI, p.opts.Cord = "", nil
 	if r.ContentLength == 0 {
-		out.Body = http.NoBody
+		p.out.Body = http.NoBody
 	}
-	resp, err := b.Pool.Do(out, &upstream.Options{})
+	conn := factsOf(r).conn
+	if conn != nil && r.ProtoMajor == 1 {
+		p.opts.Cord = &p.cord
+		conn.watch(&p.cord)
+	}
+	resp, err := b.Pool.Do(&p.out, &p.opts)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	defer resp.Body.Close()
+	err = b.answer(w, resp, r)
+	resp.Body.Close()
+	if p.opts.Cord != nil {
+		conn.watch(nil)
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if p.out.Body == http.NoBody {
+		p.out = http.Request{}
+		p.cord.Reset()
+		b.used.Put(p)
+	}
+}
+
+func (b *Bare) answer(w http.ResponseWriter, resp *http.Response, r *http.Request) error {
 	cleanResponse(resp.Header)
 	h := w.Header()
 	for name, values := range resp.Header {
 		h[name] = values
 	}
-	if _, err := relay(w, resp, r); err != nil {
-		panic(http.ErrAbortHandler)
-	}
+	_, err := relay(w, resp, r)
+	return err
 }

@@ -122,6 +122,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // count accounts for one decision.
 func (g *Gateway) count(x *exchange, code mintmark.Code) {
+	if !counting {
+		return
+	}
 	d := &x.d
 	if c := g.cfg.Counter; c != nil {
 		now := d.req.Now
