@@ -239,6 +239,12 @@ func (c *Client) Gateways(ctx context.Context) (*Gateways, error) {
 	return call[Gateways](ctx, c, "GET", "/v1/gateways", nil)
 }
 
+// RemoveGateway cuts a gateway off at once and refuses its credential. It may decide
+// by what it has until its budgets are over.
+func (c *Client) RemoveGateway(ctx context.Context, id mintmark.GatewayID, r StepRequest) (*Gateway, error) {
+	return call[Gateway](ctx, c, "POST", path("gateways", string(id))+":remove", r)
+}
+
 // JoinToken makes a one-time token with which a gateway joins.
 func (c *Client) JoinToken(ctx context.Context, r JoinTokenRequest) (*JoinToken, error) {
 	return call[JoinToken](ctx, c, "POST", "/v1/join-tokens", r)

@@ -31,7 +31,7 @@ type Gateway struct {
 	ID       mintmark.GatewayID `json:"id"`
 	Boot     mintmark.BootID    `json:"boot,omitempty"`
 	Version  string             `json:"version,omitempty"`
-	State    string             `json:"state"` // live, silent, fenced, never
+	State    string             `json:"state"` // live, silent, left, suspect, removed
 	Term     uint64             `json:"term"`
 	Epoch    uint64             `json:"epoch"`
 	Seq      uint64             `json:"seq"`
@@ -40,6 +40,13 @@ type Gateway struct {
 	LeaseMS     int64    `json:"lease_ms"`
 	MaxBudgetMS int64    `json:"max_budget_ms"`
 	Static      []string `json:"static_routes,omitempty"`
+	// CredentialEnds is until when its bus credential is good, if it is not replaced
+	// before; zero is without end: it is part of control's own process.
+	CredentialEnds time.Time `json:"credential_ends,omitzero"`
+	// Suspect is the last claim of a state-log row that it did not show to be signed
+	// by control, and ClaimsRefused how many there were since control's start.
+	Suspect       string `json:"suspect,omitempty"`
+	ClaimsRefused uint64 `json:"claims_refused,omitempty"`
 }
 
 // Gateways lists members by id.

@@ -49,4 +49,9 @@ func (f Fleet) Join(ctx context.Context, token mintmark.Secret, r api.JoinReques
 	return &api.JoinReply{V: a.V, Gateway: a.Gateway, Bus: a.Bus, CA: a.CA, StateKeys: a.StateKeys, LeaseMS: a.LeaseMS}, nil
 }
 
+// Remove implements Joining.
+func (f Fleet) Remove(ctx context.Context, actor string, id mintmark.GatewayID) error {
+	return f.F.Remove(ctx, id, actor)
+}
+
 var _ Joining = Fleet{}

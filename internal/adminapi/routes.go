@@ -71,7 +71,7 @@ func once[Req, Out any](id, path string, roles []Role, summary string, do func(s
 
 // Table is every operation of the admin API.
 func Table() []Route {
-	routes := [][]Route{tokenRoutes(), revocationRoutes(), rolloutRoutes(), resourceRoutes(), accountRoutes(), fleetRoutes()}
+	routes := [][]Route{tokenRoutes(), revocationRoutes(), rolloutRoutes(), resourceRoutes(), accountRoutes(), fleetRoutes(), memberRoutes()}
 	var all []Route
 	for _, r := range routes {
 		all = append(all, r...)

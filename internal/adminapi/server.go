@@ -73,6 +73,8 @@ type Joining interface {
 	Invite(ctx context.Context, actor string, r api.JoinTokenRequest) (*api.JoinToken, error)
 	// Join redeems a token; an error that is fleet.ErrJoin says that it is no good.
 	Join(ctx context.Context, token mintmark.Secret, r api.JoinRequest) (*api.JoinReply, error)
+	// Remove cuts a gateway off; fleet.ErrMember when there is none.
+	Remove(ctx context.Context, actor string, id mintmark.GatewayID) error
 }
 
 // Checks proves what can be proved while serving.

@@ -117,16 +117,31 @@ func (a *app) gatewayCmd() *cobra.Command {
 			}, nil
 		},
 	})
-	cmd.AddCommand(run, list, check, join)
+	cmd.AddCommand(run, list, check, join, a.removeGatewayCmd())
 	return cmd
 }
 
+func (a *app) removeGatewayCmd() *cobra.Command {
+	var q api.StepRequest
+	return a.call(call{
+		use: "remove NAME", short: "Cut a gateway off at once and refuse its credential", args: cobra.ExactArgs(1),
+		flags: func(cmd *cobra.Command) { cmd.Flags().StringVar(&q.Reason, "reason", "", "why, for the record") },
+		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
+			g, err := c.RemoveGateway(ctx, mintmark.GatewayID(args[0]), q)
+			if err != nil {
+				return result{}, err
+			}
+			return show(g, pairs("gateway", string(g.ID), "state", g.State), nil)
+		},
+	})
+}
+
 func gatewayTable(gs *api.Gateways) table {
-	t := table{head: []string{"GATEWAY", "STATE", "EPOCH", "SEQ", "BEHIND", "LEASE", "LAST SEEN", "VERSION", "STATIC ROUTES"}, wide: 7}
+	t := table{head: []string{"GATEWAY", "STATE", "EPOCH", "SEQ", "BEHIND", "LEASE", "LAST SEEN", "CREDENTIAL ENDS", "VERSION", "STATIC ROUTES"}, wide: 8}
 	for _, g := range gs.Gateways {
 		t.rows = append(t.rows, []string{
 			string(g.ID), g.State, num(g.Epoch), num(g.Seq), num(gs.Head - min(g.Seq, gs.Head)),
-			(time.Duration(g.LeaseMS) * time.Millisecond).String(), at(g.LastSeen), g.Version, join(g.Static),
+			(time.Duration(g.LeaseMS) * time.Millisecond).String(), at(g.LastSeen), at(g.CredentialEnds), g.Version, join(g.Static),
 		})
 	}
 	return t

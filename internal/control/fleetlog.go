@@ -41,6 +41,7 @@ func (f Fleet) Gateways() []api.Gateway {
 		out[i] = api.Gateway{
 			ID: g.Gateway, Boot: g.Boot, Version: g.Version, State: g.State, Term: g.Term, Epoch: g.Epoch, Seq: g.Seq,
 			LeaseMS: g.Lease.Milliseconds(), MaxBudgetMS: g.MaxBudget.Milliseconds(), Static: g.Static,
+			CredentialEnds: g.Credential, Suspect: g.Suspect, ClaimsRefused: g.Refused,
 		}
 		if g.Silent >= 0 {
 			out[i].LastSeen = f.Wall().Add(-g.Silent).UTC()
