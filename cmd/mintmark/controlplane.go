@@ -71,6 +71,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	})
 	g.Go(func() error { return stopped(p.issuers.Run(ctx)) })
 	c.Resume(ctx)
+	g.Go(func() error { return stopped(c.Run(ctx)) })
 	g.Go(func() error { return p.tidy(ctx) })
 	g.Go(func() error { return c.WatchSuspensions(ctx) })
 	g.Go(func() error { return p.metrics.count(ctx, p.store) })
