@@ -25,6 +25,7 @@ func divergence(p, r float64) float64 {
 // what the sequential probability ratio test against the known ratio would need on average
 // with the grid point's weight, and one event, which can't be had in parts.
 func TestDetectionDelay(t *testing.T) {
+	t.Parallel()
 	grid := sequential.DefaultGrid()
 	for _, base := range []float64{0.0001, 0.001, 0.01} {
 		for _, p := range []float64{0.01, 0.05, 0.1, 0.25, 0.5} {
@@ -78,6 +79,7 @@ func observeOne(t testing.TB, rng *rand.Rand, a *sequential.Analysis, p, ratio f
 // TestLateOnset: a reserve shortens the delay of a regression that begins after a long
 // healthy time.
 func TestLateOnset(t *testing.T) {
+	t.Parallel()
 	median := func(reserve float64) int {
 		n := runs(41)
 		delays := make([]int, n)
@@ -106,6 +108,7 @@ func TestLateOnset(t *testing.T) {
 // the weight changes, when the ratio is greater at times, and when the frail fail first;
 // an equal one is passed, in the time that theory says.
 func TestFalsePasses(t *testing.T) {
+	t.Parallel()
 	n := runs(300)
 	config := one(func(c *sequential.Config) { c.Alpha = 1e-12 }) // so that nothing but a pass ends a run
 	for _, p := range []float64{0.05, 0.5} {
@@ -153,6 +156,7 @@ func count(a *sequential.Analysis, want sequential.Outcome) int {
 // shares that change, in all but one run in ten, while the usual interval at
 // the same level, looked at as often, loses it in far more.
 func TestCoverage(t *testing.T) {
+	t.Parallel()
 	const level = 0.9
 	config := one(func(c *sequential.Config) { c.Confidence = level })
 	for _, ratio := range []float64{0.4, 1, 1.7, 8} {

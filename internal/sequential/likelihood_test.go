@@ -204,3 +204,28 @@ func TestIntervalIsSane(t *testing.T) {
 		}
 	}
 }
+
+// TestIntervalEndsWhereTheBetIsLost: the ends that Verdict finds are those of the set that
+// TestCoverage asks about.
+func TestIntervalEndsWhereTheBetIsLost(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	a := newAnalysis(t, one(nil))
+	for range 300 {
+		observe(t, a, "bad", events(0.1+0.5*rng.Float64(), rng.Int64N(3), rng.Int64N(3)))
+		r := a.Verdict().RateRatio
+		for _, end := range []struct {
+			at      float64
+			inwards float64
+		}{{r.Lo, 1.0001}, {r.Hi, 1 / 1.0001}} {
+			if end.at == 0 || math.IsInf(end.at, 1) {
+				continue
+			}
+			if !a.Holds(0, end.at*end.inwards) || a.Holds(0, end.at/end.inwards) {
+				t.Fatalf("%+v: %v isn't where the bet is lost", r, end.at)
+			}
+		}
+	}
+	if r := a.Verdict().RateRatio; r.Lo == 0 || math.IsInf(r.Hi, 1) {
+		t.Errorf("%+v: want two ends by now", r)
+	}
+}

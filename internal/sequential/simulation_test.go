@@ -10,12 +10,13 @@ import (
 )
 
 // runs is how often a simulation is repeated: enough in the normal run to see a
-// guarantee broken by half, twenty times as often with MINTMARK_TEST_SOAK=1.
+// guarantee broken by half, twenty times as often with MINTMARK_TEST_SOAK=1, and a quarter of it
+// with -short and under the race detector.
 func runs(n int) int {
 	switch {
 	case os.Getenv("MINTMARK_TEST_SOAK") != "":
 		return 20 * n
-	case testing.Short():
+	case testing.Short(), raced:
 		return n / 4
 	}
 	return n
@@ -159,6 +160,7 @@ func watch(t testing.TB, p *population, a *sequential.Analysis, before func(i in
 func never(c *sequential.Config) { c.Beta = 1e-12 }
 
 func TestFalseAlarmsOfAnEqualCandidate(t *testing.T) {
+	t.Parallel()
 	steps := map[int]float64{0: 0.01, 2000: 0.05, 5000: 0.25, 8000: 0.5}
 	for _, test := range []struct {
 		name  string
@@ -214,6 +216,7 @@ func TestFalseAlarmsOfAnEqualCandidate(t *testing.T) {
 // is fed instead of every failed subject. One unlucky subject's retries then look like
 // evidence. This also shows that the test above can fail.
 func TestRawCountsWithRetriesRaiseFalseAlarms(t *testing.T) {
+	t.Parallel()
 	n, raw, first := runs(250), 0, 0
 	config := one(never) // α = 0.01
 	for run := range n {
@@ -248,6 +251,7 @@ func TestRawCountsWithRetriesRaiseFalseAlarms(t *testing.T) {
 // time later, in another order. The weighted mean keeps its promise over all of them;
 // adding the E-values up, as if each had α to itself, does not.
 func TestFalseAlarmsOfRelatedMetrics(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	n, alarms, added := runs(500), 0, 0
 	config := sequential.Config{Alpha: 0.05, Beta: 1e-12}
@@ -295,6 +299,7 @@ func TestFalseAlarmsOfRelatedMetrics(t *testing.T) {
 // TestPeekingAtAFixedTest: what these simulations do to a test made for one look, the usual
 // comparison of two proportions at the 5 % level.
 func TestPeekingAtAFixedTest(t *testing.T) {
+	t.Parallel()
 	n, alarms := runs(400), 0
 	for run := range n {
 		p := newPopulation(rand.New(rand.NewPCG(11, uint64(run))), 4000, 0.1)

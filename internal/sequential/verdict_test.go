@@ -45,10 +45,12 @@ func TestFailOverridesPass(t *testing.T) {
 // TestPassNeedsEveryMetric: one metric's silence keeps the verdict from passing,
 // unless the metric can only fail.
 func TestPassNeedsEveryMetric(t *testing.T) {
-	for _, failOnly := range []bool{false, true} {
-		a := newAnalysis(t, sequential.Config{Metrics: []sequential.Metric{
-			{Name: "frequent"}, {Name: "rare", FailOnly: failOnly},
-		}})
+	for i, failOnly := range []bool{false, true, false, true} {
+		metrics := []sequential.Metric{{Name: "frequent"}, {Name: "rare", FailOnly: failOnly}}
+		if i >= 2 {
+			metrics[0], metrics[1] = metrics[1], metrics[0]
+		}
+		a := newAnalysis(t, sequential.Config{Metrics: metrics})
 		observe(t, a, "frequent", events(0.5, 200, 200))
 		want := map[bool]sequential.Outcome{false: sequential.Wait, true: sequential.Pass}[failOnly]
 		if got := a.Outcome(); got != want {
