@@ -49,6 +49,7 @@ var explanations = map[string]Explanation{
 	"not_authenticated":           {"Control did not accept the credential.", "mintmark login, or set MINTMARK_TOKEN."},
 	"not_authorised":              {"The credential's role does not allow this.", "Ask for the role named: viewer, operator, security or admin."},
 	"not_found":                   {"There is no such thing.", "The noun's list command shows what there is."},
+	"already_done":                {"It was done under the same idempotency key. Secrets and tokens are shown once and kept nowhere.", "Do what the answer's fix says: rotate the secret or key, or issue another token."},
 	"conflict":                    {"Something changed meanwhile, or is not in the state that this needs.", "Look again and decide again."},
 	"confirmation_required":       {"The selector may cover tokens of many subjects.", "Look at it with --dry-run, then confirm with -y or by typing the text."},
 	"precondition_failed":         {"A precondition of the request did not hold.", "Look again and decide again."},

@@ -20,6 +20,7 @@ const (
 	CodeForbidden     Code = "not_authorised"
 	CodeNotFound      Code = "not_found"
 	CodeConflict      Code = "conflict"
+	CodeShown         Code = "already_done"          // under the same idempotency key; what it showed is kept nowhere
 	CodeConfirm       Code = "confirmation_required" // see Problem.Confirm
 	CodePrecondition  Code = "precondition_failed"
 	CodeNotSafe       Code = "not_rollback_safe"
@@ -36,7 +37,7 @@ const (
 
 var codeStatus = map[Code]int{
 	CodeInvalid: 400, CodeInvalidFile: 422, CodeUnauthorized: 401, CodeForbidden: 403, CodeNotFound: 404,
-	CodeConflict: 409, CodeConfirm: 428, CodePrecondition: 412, CodeNotSafe: 409, CodeRefused: 409,
+	CodeConflict: 409, CodeShown: 409, CodeConfirm: 428, CodePrecondition: 412, CodeNotSafe: 409, CodeRefused: 409,
 	CodeTooLarge: 413, CodeNotSupported: 501, CodeUnavailable: 503, CodeOutcome: 504, CodeInternal: 500,
 }
 
@@ -81,7 +82,7 @@ func NewProblem(code Code, detail, fix string) *Problem {
 
 var titles = map[Code]string{
 	CodeInvalid: "Invalid request", CodeInvalidFile: "Invalid resources", CodeUnauthorized: "Not authenticated",
-	CodeForbidden: "Not authorised", CodeNotFound: "Not found", CodeConflict: "Conflict", CodeConfirm: "Confirmation required",
+	CodeForbidden: "Not authorised", CodeNotFound: "Not found", CodeConflict: "Conflict", CodeShown: "Already done", CodeConfirm: "Confirmation required",
 	CodePrecondition: "Precondition failed", CodeNotSafe: "Not rollback-safe", CodeRefused: "Refused by a gateway",
 	CodeTooLarge: "Too large", CodeNotSupported: "Not supported", CodeUnavailable: "Unavailable",
 	CodeOutcome: "Outcome unknown", CodeInternal: "Internal error", CodeUnreachable: "Control unreachable",
@@ -136,7 +137,7 @@ const (
 
 var codeExit = map[Code]int{
 	CodeInvalid: ExitUsage, CodeInvalidFile: ExitUsage, CodeTooLarge: ExitUsage, CodeUnauthorized: ExitAuth, CodeForbidden: ExitAuth,
-	CodeNotFound: ExitNotFound, CodeConflict: ExitConflict, CodeConfirm: ExitConflict, CodePrecondition: ExitConflict,
+	CodeNotFound: ExitNotFound, CodeConflict: ExitConflict, CodeShown: ExitConflict, CodeConfirm: ExitConflict, CodePrecondition: ExitConflict,
 	CodeNotSafe: ExitNotSafe, CodeOutcome: ExitUnknown, CodeUnreachable: ExitUnreachable, CodeInterrupted: ExitInterrupted,
 }
 

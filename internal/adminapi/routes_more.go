@@ -40,26 +40,26 @@ func tokenRoutes() []Route {
 			}
 			return t, err
 		}),
-		row("issueToken", "POST", "/v1/tokens", operators, "Issue a token for a client", func(s *Server, ctx context.Context, in *body[api.IssueRequest]) (*api.Issued, error) {
+		once("issueToken", "/v1/tokens", operators, "Issue a token for a client", func(s *Server, ctx context.Context, actor string, r api.IssueRequest) (*api.Issued, error) {
 			if s.cfg.Issuance == nil {
 				return nil, notSupported("issuance")
 			}
-			return s.cfg.Issuance.Issue(ctx, actorOf(ctx), in.Body)
+			return s.cfg.Issuance.Issue(ctx, actor, r)
 		}),
 		row("listAPIKeys", "GET", "/v1/api-keys", anybody, "List API keys", func(s *Server, ctx context.Context, in *page) (*api.TokenPage, error) {
 			return s.cfg.Control.Tokens(ctx, api.TokenQuery{Kinds: []string{"apikey"}, States: []string{"all"}, After: mintmark.TokenID(in.After)})
 		}),
-		row("createAPIKey", "POST", "/v1/api-keys", operators, "Create an API key", func(s *Server, ctx context.Context, in *body[api.APIKeyRequest]) (*api.Issued, error) {
+		once("createAPIKey", "/v1/api-keys", operators, "Create an API key", func(s *Server, ctx context.Context, actor string, r api.APIKeyRequest) (*api.Issued, error) {
 			if s.cfg.Issuance == nil {
 				return nil, notSupported("issuance")
 			}
-			return s.cfg.Issuance.CreateAPIKey(ctx, actorOf(ctx), in.Body)
+			return s.cfg.Issuance.CreateAPIKey(ctx, actor, r)
 		}),
-		row("rotateAPIKey", "POST", "/v1/api-keys/{id}:rotate", operators, "Replace an API key", func(s *Server, ctx context.Context, in *bodyByID[api.RotateRequest]) (*api.Issued, error) {
+		onceByID("rotateAPIKey", "/v1/api-keys/{id}:rotate", operators, "Replace an API key", func(s *Server, ctx context.Context, actor, id string, r api.RotateRequest) (*api.Issued, error) {
 			if s.cfg.Issuance == nil {
 				return nil, notSupported("issuance")
 			}
-			return s.cfg.Issuance.RotateAPIKey(ctx, actorOf(ctx), mintmark.TokenID(in.ID), in.Body)
+			return s.cfg.Issuance.RotateAPIKey(ctx, actor, mintmark.TokenID(id), r)
 		}),
 	}
 }
@@ -114,25 +114,25 @@ func accountRoutes() []Route {
 			c, err := s.client(ctx, mintmark.ClientID(in.ID))
 			return &c, err
 		}),
-		row("createClient", "POST", "/v1/clients", operators, "Create an OAuth client", func(s *Server, ctx context.Context, in *body[api.OAuthClient]) (*api.ClientAnswer, error) {
+		once("createClient", "/v1/clients", operators, "Create an OAuth client", func(s *Server, ctx context.Context, actor string, r api.OAuthClient) (*api.ClientAnswer, error) {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
 			}
-			if err := s.cfg.Control.MayChangeClient(ctx, in.Body.ID, in.Body.Scopes); err != nil {
+			if err := s.cfg.Control.MayChangeClient(ctx, r.ID, r.Scopes); err != nil {
 				return nil, err
 			}
-			return s.cfg.Accounts.CreateClient(ctx, actorOf(ctx), in.Body)
+			return s.cfg.Accounts.CreateClient(ctx, actor, r)
 		}),
-		row("rotateClientSecret", "POST", "/v1/clients/{id}:rotate-secret", operators, "Give a client a new secret", func(s *Server, ctx context.Context, in *bodyByID[api.RotateRequest]) (*api.ClientAnswer, error) {
+		onceByID("rotateClientSecret", "/v1/clients/{id}:rotate-secret", operators, "Give a client a new secret", func(s *Server, ctx context.Context, actor, id string, r api.RotateRequest) (*api.ClientAnswer, error) {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
 			}
-			if err := s.cfg.Control.MayChangeClient(ctx, mintmark.ClientID(in.ID), nil); err != nil {
+			if err := s.cfg.Control.MayChangeClient(ctx, mintmark.ClientID(id), nil); err != nil {
 				return nil, err
 			}
-			out, err := s.cfg.Accounts.RotateClientSecret(ctx, actorOf(ctx), mintmark.ClientID(in.ID), in.Body)
+			out, err := s.cfg.Accounts.RotateClientSecret(ctx, actor, mintmark.ClientID(id), r)
 			if err == nil {
-				out.Client, err = s.client(ctx, mintmark.ClientID(in.ID))
+				out.Client, err = s.client(ctx, mintmark.ClientID(id))
 			}
 			return out, err
 		}),
@@ -140,11 +140,11 @@ func accountRoutes() []Route {
 		row("listUsers", "GET", "/v1/users", anybody, "List local users", func(s *Server, ctx context.Context, _ *none) (*api.Users, error) {
 			return s.cfg.Control.Users(ctx)
 		}),
-		row("putUser", "POST", "/v1/users", admins, "Make a local user, or change its password", func(s *Server, ctx context.Context, in *body[api.UserRequest]) (*api.User, error) {
+		once("putUser", "/v1/users", admins, "Make a local user, or change its password", func(s *Server, ctx context.Context, actor string, r api.UserRequest) (*api.User, error) {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
 			}
-			return s.cfg.Accounts.PutUser(ctx, actorOf(ctx), in.Body)
+			return s.cfg.Accounts.PutUser(ctx, actor, r)
 		}),
 		row("listKeys", "GET", "/v1/keys", anybody, "List signing keys", func(s *Server, ctx context.Context, _ *none) (*api.Keys, error) {
 			if s.cfg.Keys == nil {
@@ -152,11 +152,11 @@ func accountRoutes() []Route {
 			}
 			return s.cfg.Keys.Keys(ctx)
 		}),
-		row("rotateKey", "POST", "/v1/keys:rotate", security, "Sign with a new key", func(s *Server, ctx context.Context, in *body[api.KeyRequest]) (*api.KeyAnswer, error) {
+		once("rotateKey", "/v1/keys:rotate", security, "Sign with a new key", func(s *Server, ctx context.Context, actor string, r api.KeyRequest) (*api.KeyAnswer, error) {
 			if s.cfg.Keys == nil {
 				return nil, notSupported("signing keys")
 			}
-			return s.cfg.Keys.RotateKey(ctx, actorOf(ctx), in.Body)
+			return s.cfg.Keys.RotateKey(ctx, actor, r)
 		}),
 		row("retireKey", "POST", "/v1/keys/{id}:retire", security, "Take a key out of use", func(s *Server, ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
 			if s.cfg.Keys == nil {

@@ -98,7 +98,7 @@ func (a *Authority) changeClient(ctx context.Context, id mintmark.ClientID, acto
 		if err := change(&c); err != nil {
 			return err
 		}
-		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocClient, string(id), v, c)))
+		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocClient, string(id), v, c)).With(ctx))
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err
 		}
@@ -129,7 +129,7 @@ func (a *Authority) SetPassword(ctx context.Context, name string, password mintm
 			return fmt.Errorf("read user %s: %w", name, err)
 		}
 		u.Password, u.Ref = hash, "sub:"+u.Sub()
-		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocUser, name, v, u)))
+		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocUser, name, v, u)).With(ctx))
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err
 		}

@@ -33,10 +33,11 @@ type APIKey struct {
 // CreateAPIKey makes an API key under the mint policy of its audience: scopes are
 // bounded by policy and client.
 func (a *Authority) CreateAPIKey(ctx context.Context, q APIKeyRequest) (APIKey, error) {
-	return a.apiKey(ctx, q, nil)
+	return a.apiKey(ctx, q, nil, time.Time{})
 }
 
-func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.TokenRow) (APIKey, error) {
+// apiKey makes a key; if it replaces another one, that is to end at end.
+func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.TokenRow, end time.Time) (APIKey, error) {
 	c, err := a.client(ctx, q.Client)
 	if errors.Is(err, errClient) {
 		return APIKey{}, fmt.Errorf("%w: client %.80q is unknown or disabled", ErrRequest, q.Client)
@@ -93,7 +94,12 @@ func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.To
 			issuedData.Parent = from.ID
 		}
 		e := event("token/"+string(tok.ID), mintmark.EventTokenIssued, &tok, issuedData)
-		return by(q.Actor, ledger.Batch{Events: []mintmark.Event{e}}), nil
+		b := ledger.Batch{Events: []mintmark.Event{e}}
+		if from != nil {
+			// Whatever dies from here on, the old key ends: see endKeys.
+			b = join(b, put(ledger.DocSetting, keyEndPrefix+string(from.ID), 0, keyEnd{Token: from.ID, At: end.Unix(), By: tok.ID, Actor: q.Actor}))
+		}
+		return by(q.Actor, b).With(ctx), nil
 	})
 	if err != nil {
 		return APIKey{}, err
@@ -102,8 +108,8 @@ func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.To
 }
 
 // RotateAPIKey makes a successor with the same name, owner, scopes and end. The
-// old key goes on until overlap is over: call EndAPIKey then, or with overlap 0 it
-// ends before RotateAPIKey returns.
+// old key goes on until overlap is over; with overlap 0 it ends before RotateAPIKey
+// returns. Its end is planned in the transaction that makes the new one.
 func (a *Authority) RotateAPIKey(ctx context.Context, id mintmark.TokenID, overlap time.Duration, actor string) (APIKey, error) {
 	row, err := a.d.Tokens.TokenByID(ctx, id)
 	if err != nil {
@@ -131,19 +137,18 @@ func (a *Authority) RotateAPIKey(ctx context.Context, id mintmark.TokenID, overl
 	if row.Expires != 0 {
 		q.Expires = time.Unix(row.Expires, 0)
 	}
-	next, err := a.apiKey(ctx, q, &row)
-	if err != nil {
-		return APIKey{}, err
+	var planned keyEnd
+	switch _, err := a.load(ctx, ledger.DocSetting, keyEndPrefix+string(id), &planned); {
+	case err == nil:
+		return APIKey{}, fmt.Errorf("%w: %s was replaced by %s already and is about to end; rotate that one", ErrRequest, id, planned.By)
+	case !errors.Is(err, ledger.ErrNotFound):
+		return APIKey{}, fmt.Errorf("read the end of %s: %w", id, err)
 	}
-	if overlap <= 0 {
-		return next, a.endToken(ctx, id, "replaced by "+string(next.Token.ID), actor)
+	next, err := a.apiKey(ctx, q, &row, a.d.Now().Add(overlap))
+	if err != nil || overlap > 0 {
+		return next, err
 	}
-	end := keyEnd{Token: id, At: a.d.Now().Add(overlap).Unix(), By: next.Token.ID, Actor: actor}
-	_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocSetting, keyEndPrefix+string(id), 0, end)))
-	if err != nil {
-		return next, fmt.Errorf("plan the end of %s: %w", id, err)
-	}
-	return next, nil
+	return next, a.endToken(ctx, id, "replaced by "+string(next.Token.ID), actor)
 }
 
 // keyEnd is the body of the document setting/apikey-end.<id>: a replaced API key

@@ -77,7 +77,7 @@ func (a *Authority) IssueFor(ctx context.Context, q IssueRequest) (APIKey, error
 		if err := mintable(v, &out.token); err != nil {
 			return ledger.Batch{}, fmt.Errorf("%w: %w", ErrRequest, err)
 		}
-		return by(q.Actor, ledger.Batch{Events: []mintmark.Event{out.event}}), nil
+		return by(q.Actor, ledger.Batch{Events: []mintmark.Event{out.event}}).With(ctx), nil
 	})
 	if err != nil {
 		return APIKey{}, err

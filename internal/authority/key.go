@@ -184,7 +184,7 @@ func (a *Authority) rotateLocked(ctx context.Context, alg, actor, reason string)
 		}
 		b = join(b, put(ledger.DocKey, k.ID, k.version, changed))
 	}
-	if _, err := a.d.Ledger.Append(ctx, by(actor, b)); err != nil {
+	if _, err := a.d.Ledger.Append(ctx, by(actor, b).With(ctx)); err != nil {
 		return SigningKey{}, fmt.Errorf("activate key %s: %w", next.ID, err)
 	}
 	if err := a.reload(ctx); err != nil {

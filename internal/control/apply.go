@@ -336,8 +336,9 @@ func (a *application) commit(ctx context.Context, reason string) (Committed, err
 	if err := a.state.with(&a.batch, a.version, a.actor); err != nil {
 		return Committed{}, err
 	}
+	ctx = shows(ctx, rotateSecrets(slices.Sorted(maps.Keys(a.secrets))))
 	if len(a.parts) == 0 && len(a.facts) == 0 {
-		_, err := a.c.cfg.Ledger.Append(ctx, a.batch)
+		_, err := a.c.cfg.Ledger.Append(ctx, a.batch.With(ctx))
 		return Committed{}, conflict(err)
 	}
 	done, err := a.c.write(ctx, Change{

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,12 +27,55 @@ type reply struct {
 	Expires int64           `json:"expires_at"`       // Unix seconds
 	// Receipt is of the row that the deed wrote; written with it.
 	Receipt mintmark.ReceiptID `json:"receipt,omitempty"`
+	// Fix is what to do about values that the answer showed once; "" when there were
+	// none.
+	Fix string `json:"fix,omitempty"`
 }
 
 // keyed is the request of an idempotency key while it runs.
 type keyed struct {
 	id, asked, actor string
 	done             mintmark.ReceiptID // of an earlier run that did not live to answer
+	fix              string             // see reply
+	expires          int64
+}
+
+// spent is the event that uses the key up.
+func (k keyed) spent(receipt mintmark.ReceiptID) (mintmark.Event, error) {
+	return put(ledger.DocReply, k.id, k.actor, reply{Request: k.asked, Expires: k.expires, Receipt: receipt, Fix: k.fix})
+}
+
+// carry returns a context that knows the key, and brings its event along to the
+// append that is the deed.
+func (k keyed) carry(ctx context.Context) (context.Context, error) {
+	e, err := k.spent("")
+	if err != nil {
+		return ctx, err
+	}
+	return ledger.Along(context.WithValue(ctx, keyedOf{}, k), e), nil
+}
+
+// shows notes, before the deed is written, what to do about values that only its
+// answer shows, for whoever asks again.
+func shows(ctx context.Context, fix string) context.Context {
+	k, ok := ctx.Value(keyedOf{}).(keyed)
+	if !ok || fix == "" {
+		return ctx
+	}
+	k.fix = fix
+	with, err := k.carry(ctx)
+	if err != nil {
+		return ctx // it encoded before
+	}
+	return with
+}
+
+// rotateSecrets says how to get over lost secrets of clients.
+func rotateSecrets(clients []string) string {
+	if len(clients) == 0 {
+		return ""
+	}
+	return "give a new one: mintmark client rotate-secret " + strings.Join(clients, "; mintmark client rotate-secret ")
 }
 
 type keyedOf struct{}
@@ -54,7 +99,7 @@ func (c *Control) write(ctx context.Context, ch Change) (Committed, error) {
 		ch.Receipt = mintmark.ReceiptID(id)
 	}
 	if k, ok := ctx.Value(keyedOf{}).(keyed); ok {
-		e, err := put(ledger.DocReply, k.id, k.actor, reply{Request: k.asked, Expires: c.cfg.Now().Add(keepReplies).Unix(), Receipt: ch.Receipt})
+		e, err := k.spent(ch.Receipt)
 		if err != nil {
 			return Committed{}, err
 		}
@@ -67,10 +112,10 @@ func (c *Control) write(ctx context.Context, ch Change) (Committed, error) {
 // again with the same key, the answer is repeated and nothing done. The same key
 // for another request is ErrConflict. Failures are not kept. An empty key runs do.
 //
-// A deed that writes a row of the state log marks the key as used in the same
-// transaction. If the process dies before the answer is stored, asking again
-// answers from the row's receipt. The other deeds are done again: each of them is
-// either a success a second time or refused as done.
+// A deed marks the key as used in its own transaction: by a row of the state log, or
+// by ledger.Batch.With. If the process dies before the answer is stored, asking
+// again answers from the row's receipt, or else says that it was done. It says so,
+// too, instead of an answer that showed values once: those are kept nowhere.
 func Once[T any](ctx context.Context, c *Control, actor, key, operation string, request any, do func(ctx context.Context) (*T, error)) (*T, error) {
 	if key == "" {
 		return do(ctx)
@@ -93,19 +138,31 @@ func Once[T any](ctx context.Context, c *Control, actor, key, operation string, 
 		if kept.Request != asked {
 			return nil, fmt.Errorf("%w: the idempotency key was used for another request", ErrConflict)
 		}
-		if kept.Answer != nil {
+		switch {
+		case kept.Fix != "":
+			return nil, api.NewProblem(api.CodeShown, "this was done under the same idempotency key; what its answer showed is kept nowhere"+receiptOf(kept), kept.Fix)
+		case kept.Answer != nil:
 			out := new(T)
 			return out, json.Unmarshal(kept.Answer, out)
+		case kept.Receipt == "":
+			return nil, api.NewProblem(api.CodeShown, "this was done under the same idempotency key, but control ended before it could answer", "look at what is there; where a secret or a token was to be shown, rotate it or issue another")
 		}
 	} else {
 		kept = reply{}
 	}
-	out, err := do(context.WithValue(ctx, keyedOf{}, keyed{id: id, asked: asked, actor: actor, done: kept.Receipt}))
+	expires := c.cfg.Now().Add(keepReplies).Unix()
+	ctx, err = keyed{id: id, asked: asked, actor: actor, done: kept.Receipt, expires: expires}.carry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	kept = reply{Request: asked, Expires: c.cfg.Now().Add(keepReplies).Unix()}
-	if kept.Answer, err = json.Marshal(withoutSecrets(out)); err == nil {
+	out, err := do(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept = reply{Request: asked, Expires: expires}
+	var open any
+	open, kept.Fix = withoutSecrets(out)
+	if kept.Answer, err = json.Marshal(open); err == nil {
 		var e mintmark.Event
 		if e, err = put(ledger.DocReply, id, actor, kept); err == nil {
 			_, err = c.cfg.Ledger.Append(context.WithoutCancel(ctx), ledger.Batch{Events: []mintmark.Event{e}})
@@ -149,13 +206,45 @@ func (c *Control) enter(id string) func() {
 	}
 }
 
-// withoutSecrets is what may be kept of an answer: values that are shown once are
-// not written down.
-func withoutSecrets(answer any) any {
-	if a, ok := answer.(*api.ApplyAnswer); ok && a.Secrets != nil {
-		b := *a
-		b.Secrets = nil
-		return &b
+// receiptOf names a reply's receipt, if there is one.
+func receiptOf(r reply) string {
+	if r.Receipt == "" {
+		var a struct {
+			Receipt *struct {
+				ID mintmark.ReceiptID `json:"id"`
+			} `json:"receipt"`
+		}
+		if json.Unmarshal(r.Answer, &a) != nil || a.Receipt == nil {
+			return ""
+		}
+		r.Receipt = a.Receipt.ID
 	}
-	return answer
+	return "; see receipt " + string(r.Receipt)
+}
+
+// withoutSecrets is what may be kept of an answer, and what to do about values that
+// are shown once and not written down; "" when there are none.
+func withoutSecrets(answer any) (any, string) {
+	switch a := answer.(type) {
+	case *api.ApplyAnswer:
+		if len(a.Secrets) > 0 {
+			b := *a
+			b.Secrets = nil
+			return &b, rotateSecrets(slices.Sorted(maps.Keys(a.Secrets)))
+		}
+	case *api.ClientAnswer:
+		if a.Secret != "" {
+			b := *a
+			b.Secret = ""
+			return &b, rotateSecrets([]string{string(a.Client.ID)})
+		}
+	case *api.Issued:
+		b := *a
+		b.Value = ""
+		if a.Token.Kind == mintmark.KindAPIKey {
+			return &b, "replace it: mintmark apikey rotate " + string(a.Token.ID)
+		}
+		return &b, "issue another, and revoke this one: mintmark token revoke " + string(a.Token.ID)
+	}
+	return answer, ""
 }
