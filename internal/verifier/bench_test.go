@@ -10,7 +10,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -96,6 +98,34 @@ func BenchmarkCachedDecision(b *testing.B) {
 			b.ReportMetric(float64(flushed)/float64(b.N), "flush-ns/op")
 			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(v.Stats().Entries), "B/token")
 			b.ReportMetric(0, "B/op")
+		})
+	}
+}
+
+// BenchmarkMemoryFloor is what a look-up among a million tokens waits for memory
+// and does nothing else: a tag at a random place, then both lines of a slot whose
+// place depends on it.
+func BenchmarkMemoryFloor(b *testing.B) {
+	const sets = 1_000_000 * slack / slackOf / ways
+	small := &table{sets: sets, tags: make([]atomic.Uint64, 2*sets), slots: make([]slot, ways*sets)}
+	for i := range small.slots {
+		small.slots[i].state.Store(dead)
+	}
+	for _, c := range []struct {
+		pages string
+		table *table
+	}{{"small", small}, {"huge", newTable(sets)}} {
+		t := c.table
+		b.Run("pages="+c.pages, func(b *testing.B) {
+			report := cpu(b)
+			x := uint64(1)
+			for b.Loop() {
+				x = x*6364136223846793005 + 1442695040888963407
+				i, _ := bits.Mul64(x, ways*sets)
+				i = (i + t.tags[i/8].Load()) % (ways * sets)
+				x += t.slots[i].digest[0].Load() + uint64(t.slots[i].n)
+			}
+			report(0)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package verifier
 import (
 	"math/bits"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -26,6 +27,7 @@ func newTable(sets int) *table {
 		sets: uint64(sets), tags: make([]atomic.Uint64, 2*sets),
 		dirty: make([]atomic.Uint64, (ways*sets+63)/64), slots: make([]slot, ways*sets),
 	}
+	adviseHuge(unsafe.Pointer(unsafe.SliceData(t.slots)), uintptr(len(t.slots))*slotSize) // before they are touched
 	for i := range t.slots {
 		t.slots[i].state.Store(dead)
 	}
