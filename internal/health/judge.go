@@ -64,7 +64,7 @@ func NewJudge(o Opening) (*Judge, error) {
 
 // reserve is the part of the first bet kept back for regressions that begin with a
 // later step.
-const reserve = 0.5
+const reserve = 0.25
 
 // config says what the analysis is about, and notes which metrics it takes.
 func (j *Judge) config() sequential.Config {

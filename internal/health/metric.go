@@ -90,17 +90,17 @@ func Catalogue() []Entry {
 	return []Entry{
 		{RefusedToken, PlaceRefusedToken, Proportion, 1, false, "tokens refused for what they are: expired, malformed, bound to another key"},
 		{RefusedPolicy, PlaceRefusedPolicy, Proportion, 1, false, "tokens refused by policy: scope, audience, kind, step-up"},
-		{RefusedState, PlaceRefusedState, Proportion, 1, false, "tokens refused because they or their release were taken back"},
-		{UpstreamRefused, PlaceUpstreamRefused, Proportion, 2, false, "the service answered 401 or 403 to a token that the gateway had admitted"},
+		{RefusedState, PlaceRefusedState, Proportion, 0.5, false, "tokens refused because they or their release were taken back"},
+		{UpstreamRefused, PlaceUpstreamRefused, Proportion, 3, false, "the service answered 401 or 403 to a token that the gateway had admitted"},
 		{IssuanceFailed, PlaceIssuanceFailed, Proportion, 1, false, "the authority did not issue a token that was asked for"},
 		{RefreshFailed, PlaceRefreshFailed, Proportion, 1, false, "a refresh token was not taken"},
-		{Reused, PlaceReused, Proportion, 1, false, "a superseded refresh token was used again outside its grace"},
+		{Reused, PlaceReused, Proportion, 0.5, false, "a superseded refresh token was used again outside its grace"},
 		{Stranded, PlaceStranded, Invariant, 0, false, "the candidate minted a token that the stable release would refuse"},
 		{CutOff, PlaceCutOff, Proportion, 1, false, "an answer or a stream ended abruptly"},
-		{ServerError, PlaceServerError, Proportion, 2, false, "the service answered 5xx or not at all"},
+		{ServerError, PlaceServerError, Proportion, 4, false, "the service answered 5xx or not at all"},
 		{LatencyP50, PlaceLatencyP50, Proportion, 0.5, true, "answers slower than the stable release's median before the rollout"},
 		{LatencyP90, PlaceLatencyP90, Proportion, 0.5, true, "answers slower than its 90th percentile"},
-		{LatencyP99, PlaceLatencyP99, Proportion, 1, true, "answers slower than its 99th percentile"},
+		{LatencyP99, PlaceLatencyP99, Proportion, 0.5, true, "answers slower than its 99th percentile"},
 	}
 }
 
