@@ -50,7 +50,10 @@ type Attempt struct {
 const (
 	// providerAge is how long a provider's metadata and keys are kept.
 	providerAge = 5 * time.Minute
-	skew        = 30 * time.Second
+	// cooldown is how long a provider is not asked again for keys because of a key
+	// id that nobody knows: ID tokens come from elsewhere.
+	cooldown = 30 * time.Second
+	skew     = 30 * time.Second
 )
 
 // Providers speaks to providers: by code, PKCE, state and nonce.
@@ -59,13 +62,20 @@ type Providers struct {
 	now    func() time.Time
 
 	mu    sync.Mutex
-	known map[string]*facts // guarded by mu; by issuer
+	known map[string]*source // guarded by mu; by issuer, as configured
+}
+
+// source is where a provider's facts come from.
+type source struct {
+	mu    sync.Mutex // held over a fetch, so that those who wait share its outcome
+	facts *facts     // last good ones; guarded by mu
+	asked time.Time  // last fetch because of an unknown key, successful or not; guarded by mu
 }
 
 // NewProviders returns a client of providers; egress may be nil, and nothing can
 // be asked then.
 func NewProviders(egress Egress, now func() time.Time) *Providers {
-	return &Providers{egress: egress, now: now, known: map[string]*facts{}}
+	return &Providers{egress: egress, now: now, known: map[string]*source{}}
 }
 
 // facts are a provider's metadata and keys.
@@ -124,8 +134,24 @@ func (ps *Providers) Redeem(ctx context.Context, p *Provider, a Attempt, code st
 	if err := ps.fetch(req, &ans); err != nil {
 		return nil, fmt.Errorf("redeem code: %w", err)
 	}
-	return verify(f, p, a, ans.ID, ps.now())
+	claims, err := verify(f, p, a, ans.ID, ps.now())
+	if !errors.Is(err, errKey) {
+		return claims, err
+	}
+	// The provider may have begun to sign with a key that it published after we
+	// looked.
+	newer, ferr := ps.newer(ctx, p, f)
+	if ferr != nil {
+		return nil, ferr
+	}
+	if newer == f {
+		return nil, err
+	}
+	return verify(newer, p, a, ans.ID, ps.now())
 }
+
+// errKey: the key that an ID token names is not among the provider's.
+var errKey = errors.New("ID token: the provider has no such key")
 
 // verify checks an ID token (OpenID Core §3.1.3.7).
 func verify(f *facts, p *Provider, a Attempt, token string, now time.Time) (*jose.Claims, error) {
@@ -133,11 +159,14 @@ func verify(f *facts, p *Provider, a Attempt, token string, now time.Time) (*jos
 	if err != nil {
 		return nil, fmt.Errorf("read ID token: %w", err)
 	}
-	verified := false
+	known, verified := false, false
 	for _, k := range f.keys {
 		if parsed.Header.KeyID == "" || k.ID() == parsed.Header.KeyID {
-			verified = verified || k.Check(&parsed) == nil
+			known, verified = true, verified || k.Check(&parsed) == nil
 		}
+	}
+	if !known {
+		return nil, errKey
 	}
 	claims, err := jose.ParseClaims(parsed.Payload, jose.Names{})
 	switch {
@@ -155,13 +184,46 @@ func verify(f *facts, p *Provider, a Attempt, token string, now time.Time) (*jos
 	return &claims, nil
 }
 
+func (ps *Providers) source(issuer string) *source {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s := ps.known[issuer]
+	if s == nil {
+		s = &source{}
+		ps.known[issuer] = s
+	}
+	return s
+}
+
 // facts reads a provider's metadata and keys, at most every few minutes.
 func (ps *Providers) facts(ctx context.Context, p *Provider) (*facts, error) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock() // held over the fetch: one at a time is enough
-	if f := ps.known[p.Issuer]; f != nil && ps.now().Sub(f.fetched) < providerAge {
-		return f, nil
+	s := ps.source(p.Issuer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.facts != nil && ps.now().Sub(s.facts.fetched) < providerAge {
+		return s.facts, nil
 	}
+	return ps.read(ctx, p, s)
+}
+
+// newer returns facts that were read after old, or old when the provider was asked
+// too lately to be asked again.
+func (ps *Providers) newer(ctx context.Context, p *Provider, old *facts) (*facts, error) {
+	s := ps.source(p.Issuer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.facts != nil && s.facts != old {
+		return s.facts, nil // somebody else met the key, too
+	}
+	if since := ps.now().Sub(s.asked); since >= 0 && since < cooldown {
+		return old, nil
+	}
+	s.asked = ps.now()
+	return ps.read(ctx, p, s)
+}
+
+// read fetches the facts. It is called with s.mu held.
+func (ps *Providers) read(ctx context.Context, p *Provider, s *source) (*facts, error) {
 	f := &facts{fetched: ps.now()}
 	if err := ps.get(ctx, strings.TrimSuffix(p.Issuer, "/")+"/.well-known/openid-configuration", f); err != nil {
 		return nil, fmt.Errorf("read metadata of %s: %w", p.Name, err)
@@ -178,7 +240,7 @@ func (ps *Providers) facts(ctx context.Context, p *Provider) (*facts, error) {
 		return nil, fmt.Errorf("read keys of %s: %w", p.Name, err)
 	}
 	f.keys = set.Keys
-	ps.known[p.Issuer] = f
+	s.facts = f
 	return f, nil
 }
 
