@@ -139,6 +139,9 @@ func (b *barrier) look(f *Fleet) (open bool, next time.Duration) {
 		if m.doc.Joined >= b.seq {
 			continue // it started from a snapshot that has the row
 		}
+		if m.doc.Gone != 0 && m.doc.Gone < b.seq {
+			continue // it had stopped deciding before the row
+		}
 		if was, ok := b.reach[id]; ok && was.Reach != mintmark.ReachPending {
 			continue // neither is ever taken back
 		}

@@ -173,7 +173,11 @@ func (f *Fleet) write(ctx context.Context, c Change, next *prepared, b ledger.Ba
 		return signed.Body, signed.Signature, err
 	}
 	var err error
-	if res.Committed, err = f.cfg.Ledger.Append(ctx, b); err != nil {
+	res.Committed, err = f.cfg.Ledger.Append(ctx, b)
+	if c.Receipt != nil && (err == nil || !definite(err)) {
+		f.outstanding(receipt.ID, true) // when it was not written after all, that is found out
+	}
+	if err != nil {
 		// Whatever the ledger did not say in so many words is looked up before the
 		// next change.
 		f.unsure = !definite(err)
@@ -343,7 +347,9 @@ func (f *Fleet) install(res Result, signed epoch.SignedRow, next *prepared) {
 func (f *Fleet) forgetEpochs() {
 	lowest := f.current.Load().Epoch
 	for _, m := range f.members {
-		lowest = min(lowest, m.applied.Epoch)
+		if m.doc.Gone == 0 {
+			lowest = min(lowest, m.applied.Epoch)
+		}
 	}
 	for n := range f.epochs {
 		// The one before stays for Settled, and 64 at most for one far behind.

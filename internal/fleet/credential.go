@@ -101,7 +101,7 @@ func (f *Fleet) credential(ctx context.Context, id mintmark.GatewayID, q bus.Cre
 		a.OK, a.Reason = done, reason
 		return a
 	}
-	version, err := f.writeMember(ctx, doc, version, ledger.Batch{})
+	version, err := f.writeMember(ctx, "gateway:"+string(id), doc, version, ledger.Batch{})
 	if err != nil {
 		f.cfg.Log.Warn("a gateway's next credential not known to be written", "gateway", id, "error", err)
 		a.Error = "the ledger is unavailable"

@@ -113,6 +113,8 @@ type Fleet struct {
 	keys     func(context.Context, bus.KeyRequest) bus.KeyReply // guarded by mu
 	pages    *pages                                             // guarded by mu; the last snapshot served
 	refused  uint64                                             // guarded by mu; claims not believed
+	pending  map[mintmark.ReceiptID]bool                        // guarded by mu; receipts not completed, as far as read
+	sought   bool                                               // guarded by mu; pending has those of earlier processes too
 
 	// Owned by whoever holds writer.
 	bodies  map[epoch.Hash][]byte // of the current epoch and the staged ones
@@ -146,6 +148,7 @@ func New(cfg Config) *Fleet {
 		members: map[mintmark.GatewayID]*member{}, byKey: map[string]mintmark.GatewayID{},
 		epochs: map[uint64]*past{}, when: map[uint64]time.Duration{},
 		staged: map[string]map[epoch.PartName][]byte{}, bodies: map[epoch.Hash][]byte{},
+		pending: map[mintmark.ReceiptID]bool{},
 	}
 }
 

@@ -35,6 +35,10 @@ type memberDoc struct {
 	// Removed is no longer a member, and is waited for until it can't decide any
 	// more.
 	Removed bool `json:"removed,omitempty"`
+	// Gone is the head of the state log when a removed gateway's finite budgets were
+	// certainly over: later rows do not concern it, and no list names it. What
+	// earlier ones said of it stays in their receipts.
+	Gone uint64 `json:"gone,omitempty"`
 }
 
 // budget is what one service's routes allow a gateway that hears nothing.
@@ -121,6 +125,9 @@ func (f *Fleet) Gateways() []Gateway {
 	out := make([]Gateway, 0, len(f.members))
 	for _, id := range slices.Sorted(maps.Keys(f.members)) {
 		m := f.members[id]
+		if m.doc.Gone != 0 {
+			continue
+		}
 		g := Gateway{
 			Gateway: id, State: "silent", Boot: m.boot, Term: m.applied.Term, Epoch: m.applied.Epoch, Seq: m.applied.Seq,
 			Lag: head - min(head, m.applied.Seq), Silent: -1, Version: m.software, Inside: m.doc.NKey == "",
@@ -180,6 +187,7 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 		doc, version = m.doc, m.version
 		before = []string{doc.NKey, doc.Next}
 		doc.NKey, doc.Next, doc.NKeyEnds, doc.Removed = nkey, "", 0, false
+		doc.Gone = 0
 	}
 	if nkey != "" {
 		doc.NKeyEnds = f.cfg.Now().Add(f.cfg.Credential).Unix()
@@ -188,7 +196,7 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 	if known && nkey == "" && m.doc.NKey == "" && !m.doc.Removed && len(further.Events) == 0 {
 		return nil // as it is
 	}
-	version, err := f.writeMember(ctx, doc, version, further)
+	version, err := f.writeMember(ctx, "system:fleet", doc, version, further)
 	if err != nil {
 		return fmt.Errorf("admit gateway %s: %w", id, err)
 	}
@@ -209,14 +217,14 @@ func (f *Fleet) Admit(ctx context.Context, id mintmark.GatewayID, nkey string, f
 
 // writeMember stores a member's document; for the first one (version 0) its
 // stream may hold an earlier, removed member.
-func (f *Fleet) writeMember(ctx context.Context, doc memberDoc, version uint64, further ledger.Batch) (uint64, error) {
+func (f *Fleet) writeMember(ctx context.Context, actor string, doc memberDoc, version uint64, further ledger.Batch) (uint64, error) {
 	stream := ledger.DocGateway + "/" + string(doc.Gateway)
 	body, err := json.Marshal(doc)
 	if err != nil {
 		return 0, err
 	}
 	further.Events = append(slices.Clone(further.Events), mintmark.Event{
-		Stream: stream, Type: "member.written", Actor: "system:fleet", Data: body,
+		Stream: stream, Type: "member.written", Actor: actor, Data: body,
 	})
 	if version != 0 {
 		further.Expect = append(slices.Clone(further.Expect), ledger.Expect{Stream: stream, Version: version})
@@ -293,9 +301,9 @@ func (f *Fleet) Remove(ctx context.Context, id mintmark.GatewayID, actor string)
 	}
 	keys := []string{doc.NKey, doc.Next}
 	doc.NKey, doc.Next, doc.NKeyEnds, doc.Removed = "", "", 0, true
-	version, err := f.writeMember(ctx, doc, version, ledger.Batch{})
+	version, err := f.writeMember(ctx, actor, doc, version, ledger.Batch{})
 	if err != nil {
-		return fmt.Errorf("remove gateway %s by %s: %w", id, actor, err)
+		return fmt.Errorf("remove gateway %s: %w", id, err)
 	}
 	defer f.expel(id, keys...)
 	f.mu.Lock()
@@ -352,9 +360,20 @@ func budgetsOf(t *epoch.Table) map[string]budget {
 	return out
 }
 
+// spent reports whether all finite budgets of a gateway that gets no lease any more
+// are certainly over, under whatever epoch it is on. Call with mu held.
+func (f *Fleet) spent(m *member) bool {
+	if m.left {
+		return true
+	}
+	cur := f.current.Load()
+	budget := f.allowed(m, &barrier{seq: cur.Seq + 1, epoch: cur.Epoch})
+	return f.cfg.Clock() >= m.answers.latest()+provablyOver(max(budget.Max, f.cfg.Lease))
+}
+
 // noteMembers writes down how far members have come, so that the next control
-// process knows which budgets bind those it does not hear from. It may lag: an
-// older note only makes a barrier wait for more.
+// process knows which budgets bind those it does not hear from, and which removed
+// ones are gone. It may lag: an older note only makes a barrier wait for more.
 func (f *Fleet) noteMembers(ctx context.Context) {
 	if f.lock(ctx) != nil {
 		return
@@ -367,19 +386,26 @@ func (f *Fleet) noteMembers(ctx context.Context) {
 	var notes []note
 	f.mu.Lock()
 	for _, m := range f.members {
-		if m.doc.Removed || m.applied.Epoch == m.doc.Applied.Epoch && m.software == m.doc.Version {
-			continue
-		}
 		doc := m.doc
-		doc.Applied, doc.Version = m.applied, m.software
-		if p := f.epochs[m.applied.Epoch]; p != nil {
-			doc.Budgets = p.budgets
+		switch {
+		case m.doc.Removed:
+			if m.doc.Gone != 0 || !f.spent(m) {
+				continue
+			}
+			doc.Gone = f.current.Load().Seq
+		case m.applied.Epoch == m.doc.Applied.Epoch && m.software == m.doc.Version:
+			continue
+		default:
+			doc.Applied, doc.Version = m.applied, m.software
+			if p := f.epochs[m.applied.Epoch]; p != nil {
+				doc.Budgets = p.budgets
+			}
 		}
 		notes = append(notes, note{doc, m.version})
 	}
 	f.mu.Unlock()
 	for _, n := range notes {
-		version, err := f.writeMember(ctx, n.doc, n.version, ledger.Batch{})
+		version, err := f.writeMember(ctx, "system:fleet", n.doc, n.version, ledger.Batch{})
 		if err != nil {
 			if !errors.Is(err, context.Canceled) {
 				f.cfg.Log.Warn("gateway's progress not noted", "gateway", n.doc.Gateway, "error", err)

@@ -159,7 +159,7 @@ func (f *Fleet) loadPast(ctx context.Context) {
 	cur := f.current.Load()
 	for _, m := range f.members {
 		a := m.applied
-		if _, ok := f.epochs[a.Epoch]; ok || a.Manifest.IsZero() || a.Epoch >= cur.Epoch {
+		if _, ok := f.epochs[a.Epoch]; ok || m.doc.Gone != 0 || a.Manifest.IsZero() || a.Epoch >= cur.Epoch {
 			continue
 		}
 		manifest, bodies, err := f.loadManifest(ctx, a.Manifest)

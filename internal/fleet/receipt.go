@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -79,6 +81,7 @@ func (f *Fleet) complete(ctx context.Context, r *mintmark.Receipt) error {
 	if _, err := f.cfg.Ledger.Append(ctx, ledger.Batch{Events: []mintmark.Event{event}}); err != nil {
 		return fmt.Errorf("store receipt %s: %w", r.ID, err)
 	}
+	f.outstanding(r.ID, r.Outcome == mintmark.OutcomePending)
 	return nil
 }
 
@@ -128,22 +131,71 @@ func receiptBytes(r mintmark.Receipt) ([]byte, error) {
 }
 
 // resume completes the receipts that nobody waits for any more: of callers that
-// went away, deadlines hit, and earlier control processes.
+// went away, deadlines hit, and earlier control processes. What those left behind
+// is looked for once, among all; after that the pending ones are known.
 func (f *Fleet) resume(ctx context.Context) {
-	after := ""
-	for ctx.Err() == nil {
-		docs, err := f.cfg.Store.Documents(ctx, ledger.DocReceipt, after, 200)
-		if err != nil || len(docs) == 0 {
+	f.mu.Lock()
+	sought := f.sought
+	f.mu.Unlock()
+	if !sought && !f.seek(ctx) {
+		return
+	}
+	f.mu.Lock()
+	open := slices.Sorted(maps.Keys(f.pending))
+	f.mu.Unlock()
+	for _, id := range open {
+		if ctx.Err() != nil {
 			return
+		}
+		r, err := f.Receipt(ctx, id)
+		switch {
+		case errors.Is(err, ledger.ErrNotFound):
+			f.outstanding(id, false) // its commit did not happen
+		case err != nil:
+			return // asked for again
+		case r.Outcome != mintmark.OutcomePending:
+			f.outstanding(id, false)
+		default:
+			f.settle(ctx, r)
+		}
+	}
+}
+
+// seek reads which receipts are pending; false when that could not be read.
+func (f *Fleet) seek(ctx context.Context) bool {
+	after := ""
+	for {
+		docs, err := f.cfg.Store.Documents(ctx, ledger.DocReceipt, after, 200)
+		if err != nil {
+			return false
 		}
 		for _, d := range docs {
 			after = d.ID
-			var r mintmark.Receipt
-			if json.Unmarshal(d.Body, &r) != nil || r.Outcome != mintmark.OutcomePending {
-				continue
+			var r struct {
+				Outcome mintmark.Outcome `json:"outcome"`
 			}
-			f.settle(ctx, r)
+			if json.Unmarshal(d.Body, &r) == nil && r.Outcome == mintmark.OutcomePending {
+				f.outstanding(mintmark.ReceiptID(d.ID), true)
+			}
 		}
+		if len(docs) == 0 {
+			break
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sought = true
+	return true
+}
+
+// outstanding notes that a receipt is pending, or no longer.
+func (f *Fleet) outstanding(id mintmark.ReceiptID, pending bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if pending {
+		f.pending[id] = true
+	} else {
+		delete(f.pending, id)
 	}
 }
 
