@@ -9,6 +9,7 @@ import (
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/ledger"
 	"github.com/mintmark/mintmark/internal/login"
+	"github.com/mintmark/mintmark/internal/statuslist"
 )
 
 // Ledger is the one way to write. Append is durable on return; see ledger.Batch.
@@ -100,4 +101,7 @@ type Foreign interface {
 	// Introspect returns the token behind a value; nil and a code when its issuer
 	// says that it is not active; an error when the issuer gave no answer.
 	Introspect(ctx context.Context, issuer, value string) (*mintmark.Token, mintmark.Code, error)
+	// Status returns what an issuer's status list says of a place in it, and how long
+	// that may be remembered; an error when there is no list to believe.
+	Status(ctx context.Context, issuer string, ref statuslist.Reference) (statuslist.Status, time.Duration, error)
 }

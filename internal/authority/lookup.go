@@ -22,6 +22,9 @@ func (a *Authority) Lookup(ctx context.Context, q bus.PullRequest) bus.PullReply
 		return bus.PullReply{V: 1, Error: "not ready"}
 	}
 	reply := bus.PullReply{V: 1, AsOf: v.cur.Seq}
+	if q.Status != nil {
+		return a.lookupStatus(ctx, q, reply)
+	}
 	if q.Kind == mintmark.KindForeign {
 		return a.lookupForeign(ctx, v, q, reply)
 	}

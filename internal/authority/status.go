@@ -1,10 +1,13 @@
 package authority
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/statuslist"
 )
 
@@ -50,4 +53,28 @@ func (a *Authority) SignList(payload []byte) (string, error) {
 		return "", fmt.Errorf("sign status list with %s: %w", key.ID, err)
 	}
 	return text, nil
+}
+
+// lookupStatus answers a gateway's question about the status of a foreign token.
+func (a *Authority) lookupStatus(ctx context.Context, q bus.PullRequest, reply bus.PullReply) bus.PullReply {
+	if a.d.Foreign == nil {
+		reply.Code = mintmark.CodeIssuerUnknown
+		return reply
+	}
+	status, ttl, err := a.d.Foreign.Status(ctx, q.Issuer, *q.Status)
+	if err != nil {
+		a.d.Log.WarnContext(ctx, "status of a token not known", "issuer", q.Issuer, "list", q.Status.URI, "error", err)
+		reply.Error = "the issuer's status list is not available"
+		return reply
+	}
+	reply.TTL = max(int64(ttl/time.Second), 1)
+	switch status {
+	case statuslist.Valid:
+	case statuslist.Suspended:
+		reply.Code = mintmark.CodeSuspended
+	default:
+		// Revoked, or a status that only the issuer knows: not VALID all the same.
+		reply.Code = mintmark.CodeRevoked
+	}
+	return reply
 }

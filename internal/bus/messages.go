@@ -13,6 +13,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/statuslist"
 )
 
 // MaxMessage is the largest message, in bytes. Larger bodies are paged.
@@ -188,6 +189,9 @@ type PullRequest struct {
 	Kind   mintmark.TokenKind `json:"kind"`
 	Issuer string             `json:"issuer,omitempty"` // foreign: name of the issuer
 	Value  string             `json:"value,omitempty"`
+	// Status asks for the status of a foreign token that the gateway verified, by
+	// its place in its issuer's status list; Digest and Value are empty.
+	Status *statuslist.Reference `json:"status,omitempty"`
 }
 
 // PullReply answers PullRequest. Token is nil when there is none. AsOf is the
@@ -199,6 +203,8 @@ type PullReply struct {
 	Code  mintmark.Code   `json:"code,omitempty"` // why not, when Token is nil or not live
 	AsOf  uint64          `json:"as_of"`
 	Error string          `json:"error,omitempty"` // state unknown
+	// TTL is how many seconds an answer to PullRequest.Status may be remembered.
+	TTL int64 `json:"ttl,omitempty"`
 }
 
 // ReissueRequest asks for an internal token of the stable shape behind a

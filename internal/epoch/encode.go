@@ -22,7 +22,11 @@ var ErrPart = errors.New("malformed part")
 
 // features are the names that a part may require. A program that lacks one
 // refuses to prepare the epoch instead of misreading it.
-var features = map[string]bool{FeaturePreview: true, FeatureMirror: true}
+var features = map[string]bool{FeaturePreview: true, FeatureMirror: true, FeatureStatusList: true}
+
+// FeatureStatusList is what the part of issuers requires when the status lists of
+// one of them are to be obeyed: a gateway that can't would accept what they take back.
+const FeatureStatusList = "status_list"
 
 // Features that a service's part may require.
 const (

@@ -105,9 +105,10 @@ type Introspection struct {
 
 // Federation holds the issuers.
 type Federation struct {
-	c       Config
-	answers answers
-	changed chan struct{} // the set of issuers or a key has changed; capacity 1
+	c        Config
+	answers  answers
+	statuses statuses
+	changed  chan struct{} // the set of issuers or a key has changed; capacity 1
 
 	stop    context.CancelFunc // ends life
 	life    context.Context    // of fetches and questions that outlive their caller; owned by Run
@@ -125,7 +126,7 @@ type Federation struct {
 // New returns a Federation without issuers.
 func New(c Config) *Federation {
 	life, stop := context.WithCancel(context.Background())
-	return &Federation{c: c, changed: make(chan struct{}, 1), sources: map[string]*source{}, answers: newAnswers(), life: life, stop: stop}
+	return &Federation{c: c, changed: make(chan struct{}, 1), sources: map[string]*source{}, answers: newAnswers(), statuses: statuses{kept: map[listName]*statusEntry{}}, life: life, stop: stop}
 }
 
 // spawn runs work that may outlive its caller's context, because others wait for
@@ -235,6 +236,7 @@ func (f *Federation) Part() epoch.Issuers {
 	for _, name := range f.order {
 		part.Issuers = append(part.Issuers, f.sources[name].part())
 	}
+	part.Requires = required(part.Issuers)
 	return part
 }
 

@@ -112,6 +112,9 @@ func Compile(s Set, versions map[string]uint64) (Compiled, error) {
 			failed = fmt.Errorf("compile %s: %w", r.ID(), err)
 		}
 		out.Issuers.Issuers = append(out.Issuers.Issuers, i)
+		if i.StatusList {
+			out.Issuers.Requires = []string{epoch.FeatureStatusList}
+		}
 	})
 	each(s, func(_ *Resource, v *Client) { out.Clients[v.Name] = clientDocument(v) })
 	each(s, func(_ *Resource, v *User) { out.Users[v.Name] = userDocument(v) })

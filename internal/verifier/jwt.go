@@ -100,7 +100,14 @@ func (v *Verifier) foreign(ctx context.Context, snap *epoch.Snapshot, i *epoch.I
 		return s
 	}, t.IssuedAt)
 	t.Claims = out.parse.Further(&claims, i.Names())
-	v.remember(d, t, byIssuer, i.Tag(), snap.Table, 0, now, out)
+	until := int64(0)
+	if i.StatusList {
+		var code mintmark.Code
+		if until, code = v.status(ctx, i, &claims, now); code != mintmark.CodeNone {
+			return code
+		}
+	}
+	v.remember(d, t, byIssuer, i.Tag(), snap.Table, until, now, out)
 	out.First = true
 	return mintmark.CodeNone
 }

@@ -52,6 +52,8 @@ type flight struct {
 	done  chan struct{}
 	reply bus.PullReply
 	err   error
+	// status says that the question is about a status: the answer has no token.
+	status bool
 }
 
 type keyFlight struct {
@@ -125,7 +127,7 @@ func (p *puller) token(ctx context.Context, sum [32]byte, r bus.PullRequest, now
 			p.mu.Unlock()
 			return bus.PullReply{}, mintmark.CodeStateUnknown
 		}
-		f = &flight{done: make(chan struct{})}
+		f = &flight{done: make(chan struct{}), status: r.Status != nil}
 		p.flights[sum] = f
 		p.mu.Unlock()
 		p.fly(ctx, sum, f, r, now)
@@ -167,7 +169,7 @@ func outcome(f *flight) mintmark.Code {
 		return mintmark.CodeStateUnknown
 	case f.reply.Code != mintmark.CodeNone:
 		return f.reply.Code
-	case f.reply.Token == nil:
+	case f.reply.Token == nil && !f.status:
 		return mintmark.CodeMalformed // well formed, but never issued
 	}
 	return mintmark.CodeNone
