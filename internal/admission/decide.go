@@ -80,6 +80,8 @@ func public(r *Request, v *Verdict) {
 	}
 	s := v.Route.Service
 	switch {
+	case s.Split.Preview != nil && s.Previews(r.Host, r.Header):
+		v.Release = s.Candidate
 	case s.Candidate == nil || s.Split.Weight == 0:
 		v.Release = s.Stable
 	case r.Peer.IsValid():
@@ -214,16 +216,20 @@ func policy(r *Request, v *Verdict) mintmark.Code {
 	return mintmark.CodeNone
 }
 
-// serving is the release for the subject's cohort; but a token that the candidate
+// serving is the release for the subject's cohort, and the candidate for a preview
+// of it; but a token that the candidate
 // minted meets the candidate while there is one with traffic.
 func serving(r *Request, s *epoch.ServiceEntry) *epoch.ReleaseEntry {
 	t := r.Token
-	if s.Candidate != nil && s.Split.Weight > 0 && t.Mark.Release == s.Candidate.ID {
+	if s.Candidate != nil && (s.Split.Weight > 0 || s.Split.Preview != nil) && t.Mark.Release == s.Candidate.ID {
 		return s.Candidate
 	}
 	subject := t.Subject
 	if subject == "" {
 		subject = string(t.Client)
+	}
+	if s.Split.Preview != nil && (s.Previews(r.Host, r.Header) || s.PreviewsFor(string(t.Client), subject)) {
+		return s.Candidate
 	}
 	return r.Memo.arm(s, subject)
 }

@@ -56,7 +56,7 @@ func (a *Authority) grantExchange(ctx context.Context, req *tokenRequest) (*toke
 		if len(row.Via) >= mintmark.MaxVia {
 			return ledger.Batch{}, refuse("invalid_request", "the subject token was exchanged too often; start from an earlier one")
 		}
-		t, err := a.target(v, req.client, req.targets, row.Subject, false)
+		t, err := a.target(v.asked(req), req.client, req.targets, row.Subject, false)
 		if err != nil {
 			return ledger.Batch{}, err
 		}
@@ -128,7 +128,7 @@ func (a *Authority) grantAssertion(ctx context.Context, req *tokenRequest) (*tok
 			return ledger.Batch{}, invalid
 		}
 		subject := iss.Name + ":" + as.Claims.Subject
-		t, err := a.target(v, req.client, req.targets, subject, false)
+		t, err := a.target(v.asked(req), req.client, req.targets, subject, false)
 		if err != nil {
 			return ledger.Batch{}, err
 		}

@@ -223,7 +223,7 @@ func (a *Authority) successor(ctx context.Context, v view, req *tokenRequest, ro
 		}
 		targets = req.targets[:1]
 	}
-	t, err := a.target(v, req.client, targets, row.Subject, hasScope(grant.Scopes, "openid"))
+	t, err := a.target(v.asked(req), req.client, targets, row.Subject, hasScope(grant.Scopes, "openid"))
 	if err != nil {
 		return fail(err)
 	}

@@ -21,6 +21,9 @@ type tokenRequest struct {
 	scopes  []string
 	targets []string
 	about   about
+
+	host   string              // asked for
+	header func(string) string // by lower-case name
 }
 
 // tokenAnswer is a successful answer (RFC 6749 §5.1, RFC 8693 §2.2.1). It is also
@@ -33,6 +36,17 @@ type tokenAnswer struct {
 	ID         string `json:"id_token,omitempty"`
 	Scope      string `json:"scope,omitempty"`
 	IssuedType string `json:"issued_token_type,omitempty"`
+}
+
+// oneOf reads a header that is there once: which of several values counts would be
+// anybody's guess.
+func oneOf(h http.Header) func(string) string {
+	return func(name string) string {
+		if v := h.Values(name); len(v) == 1 {
+			return v[0]
+		}
+		return ""
+	}
 }
 
 func (a *Authority) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +67,7 @@ func (a *Authority) token(w http.ResponseWriter, r *http.Request) (*tokenAnswer,
 	if err != nil {
 		return nil, err
 	}
-	req := &tokenRequest{form: f, client: c.client, once: c.once}
+	req := &tokenRequest{form: f, client: c.client, once: c.once, host: r.Host, header: oneOf(r.Header)}
 	if req.binding, err = a.proofs(w, r, req.client, &req.once); err != nil {
 		return nil, err
 	}
@@ -89,7 +103,7 @@ func (a *Authority) grantClient(ctx context.Context, req *tokenRequest) (*tokenA
 	}
 	var ans *tokenAnswer
 	err := a.decide(ctx, func(v view) (ledger.Batch, error) {
-		t, err := a.target(v, req.client, req.targets, string(req.client.ID), false)
+		t, err := a.target(v.asked(req), req.client, req.targets, string(req.client.ID), false)
 		if err != nil {
 			return ledger.Batch{}, err
 		}
@@ -159,7 +173,7 @@ func (a *Authority) openFamily(ctx context.Context, v view, is issue) (*tokenAns
 	if len(targets) > 1 {
 		targets = targets[:1] // one token, one service; refreshes may name another
 	}
-	t, err := a.target(v, req.client, targets, g.Subject, hasScope(g.Scopes, "openid"))
+	t, err := a.target(v.asked(req), req.client, targets, g.Subject, hasScope(g.Scopes, "openid"))
 	if err != nil {
 		return fail(err)
 	}

@@ -45,6 +45,17 @@ func roleScopes(scopes []string, user map[string]json.RawMessage) []string {
 // accepted.
 type view struct {
 	cur, settled *epoch.Snapshot
+	// host and header are of the request that asks for a token; empty and nil for
+	// none. They matter to previews only.
+	host   string
+	header func(string) string
+}
+
+// asked is the view of a token request, which may ask for a preview of a candidate
+// by a header, a cookie or the host that the rollout names.
+func (v view) asked(req *tokenRequest) view {
+	v.host, v.header = req.host, req.header
+	return v
 }
 
 func (a *Authority) view() (view, error) {
@@ -56,7 +67,7 @@ func (a *Authority) view() (view, error) {
 	if settled == nil || settled.Table == nil {
 		settled = cur
 	}
-	return view{cur, settled}, nil
+	return view{cur: cur, settled: settled}, nil
 }
 
 // standing is the one judgement of a token of ours, by everything but its own
@@ -163,15 +174,18 @@ func (a *Authority) target(v view, c *Client, targets []string, cohort string, i
 	if !c.mayAsk(audience) && !c.mayAsk(s.Name) {
 		return target{}, refuse("invalid_target", "the resource is not allowed to this client")
 	}
-	return v.under(s, cohort), nil
+	return v.under(s, c.ID, cohort), nil
 }
 
 // under picks the release and its policy. A candidate that not every leased
 // gateway knows yet mints nothing: its cohort goes on with the stable release
 // (accept before mint). A release that was taken back is no longer anybody's arm
 // in the current table, so it stops minting at its row.
-func (v view) under(s *epoch.ServiceEntry, cohort string) target {
+func (v view) under(s *epoch.ServiceEntry, client mintmark.ClientID, cohort string) target {
 	arm := s.Arm(cohort)
+	if s.Split.Preview != nil && (s.Previews(v.host, v.header) || s.PreviewsFor(string(client), cohort)) {
+		arm = s.Candidate
+	}
 	for _, r := range []*epoch.ReleaseEntry{arm, s.Stable} {
 		if r == nil {
 			continue

@@ -63,12 +63,12 @@ func (s *ServiceEntry) Previews(host string, header func(string) string) bool {
 
 // PreviewsFor reports whether a client, or a subject by its cohort, previews the
 // candidate whatever its requests carry.
-func (s *ServiceEntry) PreviewsFor(client string, cohort func() uint16) bool {
+func (s *ServiceEntry) PreviewsFor(client, subject string) bool {
 	p := s.Split.Preview
 	if p == nil || s.Candidate == nil {
 		return false
 	}
-	return slices.Contains(p.Clients, client) || p.Share > 0 && int(cohort()) < p.Share
+	return slices.Contains(p.Clients, client) || p.Share > 0 && int(s.Cohort(subject)) < p.Share
 }
 
 // same compares in constant time: a preview's value is not for everybody.

@@ -248,6 +248,9 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 	upgrade := upgradeOf(x.r)
 	auth, key := e.h["Authorization"], e.h["X-Api-Key"]
 	e.strip(rv.reserved)
+	if p := d.Verdict.Route.Service.Split.Preview; p != nil {
+		e.unpreview(p)
+	}
 	x.opts.Extra = x.opts.Extra[:0]
 	if tr == nil || !tr.PassToken || d.Token == nil {
 		e.del("Authorization")
