@@ -94,13 +94,16 @@ func (s *streams) cut(snap *epoch.Snapshot, now time.Time) int {
 }
 
 // takenBack reports whether snap refuses a token for what it is, whatever is asked
-// of it: revoked, suspended, of a release that was taken back, or signed by a key
-// that was withdrawn.
+// of it: revoked, suspended, of a release that was taken back, signed by a key that
+// was withdrawn, or of a foreign issuer that is no longer trusted.
 func takenBack(snap *epoch.Snapshot, t *mintmark.Token, now time.Time) bool {
 	if snap.Revoked.Find(t) != nil {
 		return true
 	}
 	if t.Kind == mintmark.KindAccessJWT && t.Mark.Key != "" && snap.Table.OwnKey(t.Mark.Key) == nil {
+		return true
+	}
+	if t.Kind == mintmark.KindForeign && snap.Table.Issuer(t.Issuer) == nil {
 		return true
 	}
 	s := snap.Table.Service(t.Mark.Release.Service())
