@@ -40,7 +40,9 @@ func (a Authority) Authenticate(w http.ResponseWriter, r *http.Request) (Caller,
 		a.A.Challenge(w, r, err)
 		return Caller{}, false
 	}
-	return CallerOf(t), true
+	c := CallerOf(t)
+	c.Stands = func() bool { return a.A.Stands(t) }
+	return c, true
 }
 
 // base is the URL of ours with that host, or else the usual one: what stands in

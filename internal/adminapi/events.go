@@ -54,7 +54,8 @@ type tail struct {
 	LastEvent string `header:"Last-Event-ID" maxLength:"20"`
 }
 
-// events streams the ledger's events until the caller goes or the server stops.
+// events streams the ledger's events until the caller goes, its token ends or the
+// server stops.
 func (s *Server) events(ctx context.Context, in *tail) (*huma.StreamResponse, error) {
 	if s.cfg.Events == nil {
 		return nil, s.problem(notSupported("events"))
@@ -78,7 +79,7 @@ func (s *Server) events(ctx context.Context, in *tail) (*huma.StreamResponse, er
 func (s *Server) follow(ctx context.Context, w http.ResponseWriter, rc *http.ResponseController, after uint64) {
 	tick := time.NewTicker(s.cfg.Poll)
 	defer tick.Stop()
-	for idle := 0; ; {
+	for idle := 0; !over(ctx); {
 		events, err := s.cfg.Events.EventsAfter(ctx, after, 500)
 		if err != nil {
 			if ctx.Err() == nil {

@@ -17,7 +17,7 @@ import (
 // rolloutEvents streams what happens to one rollout: "rollout.written" with the
 // ledger's event each time that its document changes, and "gate" with the verdict
 // each time that changes, at most every second. It begins with the verdict, and ends
-// when the caller goes or the server stops. Ids are versions of the document.
+// when the caller goes, its token ends or the server stops. Ids are versions of the document.
 func (s *Server) rolloutEvents(ctx context.Context, in *struct {
 	ID        string `path:"id" maxLength:"255"`
 	LastEvent string `header:"Last-Event-ID" maxLength:"20"`
@@ -76,7 +76,7 @@ func (f *follower) run(ctx context.Context, gate *api.Gate) {
 			return
 		case <-tick.C:
 		}
-		if f.written(ctx) != nil {
+		if over(ctx) || f.written(ctx) != nil {
 			return
 		}
 		if time.Since(judged) >= time.Second {

@@ -37,6 +37,9 @@ func Roles() []Role { return []Role{Viewer, Operator, Security, Admin} }
 type Caller struct {
 	Actor string // user:NAME, client:ID
 	Roles []Role
+	// Stands reports whether the token is still good, by what this process knows;
+	// nil is always. Streams end when it is not.
+	Stands func() bool
 }
 
 // Authenticator tells who is asking. It checks the token and its binding; on an
@@ -195,6 +198,12 @@ func (s *Server) rolesText(r Route) string {
 
 func may(have, want []Role) bool {
 	return slices.ContainsFunc(have, func(r Role) bool { return slices.Contains(want, r) })
+}
+
+// over reports whether the caller's token has ended since the request came.
+func over(ctx context.Context) bool {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c.Stands != nil && !c.Stands()
 }
 
 func actorOf(ctx context.Context) string {

@@ -124,6 +124,16 @@ func (a *Authority) Present(w http.ResponseWriter, r *http.Request, audience, ba
 	return &t, nil
 }
 
+// Stands reports whether a token that Present accepted is still good: not over, and
+// taken back by nothing that is in force. It looks at memory alone.
+func (a *Authority) Stands(t *mintmark.Token) bool {
+	v, err := a.view()
+	if err != nil {
+		return !t.ExpiredAt(a.d.Now(), 0) // not to know is no reason
+	}
+	return v.standing(t, a.d.Now()) == mintmark.CodeNone
+}
+
 // Challenge answers an error of Present (RFC 6750 §3, RFC 9449 §7.1).
 func (a *Authority) Challenge(w http.ResponseWriter, r *http.Request, err error) {
 	ref := asRefusal(err)
