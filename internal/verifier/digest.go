@@ -81,22 +81,27 @@ func newHasher(key [32]byte) *hasher {
 // sum digests a value of at most jose.MaxToken bytes; of a longer one only the
 // beginning.
 func (h *hasher) sum(value []byte) digest {
-	n := uint64(len(value))
-	var a, b wide
-	k := h.words[:]
-	for len(value) >= chunk && len(k) >= chunk/8+2 {
-		m := (*[chunk]byte)(value)
-		a = a.nh(m, (*[chunk / 8]uint64)(k))
-		b = b.nh(m, (*[chunk / 8]uint64)(k[2:]))
-		value, k = value[chunk:], k[chunk/8:]
-	}
-	if len(value) > 0 && len(k) >= chunk/8+2 {
+	a, b := h.nhChunks(value)
+	whole := min(len(value)/chunk, maxWords/(chunk/8))
+	if rest := value[whole*chunk:]; len(rest) > 0 && whole < maxWords/(chunk/8) {
 		var last [chunk]byte
-		copy(last[:], value)
+		copy(last[:], rest)
+		k := h.words[whole*(chunk/8):]
 		a = a.nh(&last, (*[chunk / 8]uint64)(k))
 		b = b.nh(&last, (*[chunk / 8]uint64)(k[2:]))
 	}
+	n := uint64(len(value))
 	return digest{h.mix[0].sum(a, b, n), h.mix[1].sum(a, b, n)}
+}
+
+// nhPortable is nhChunks for any processor.
+func (h *hasher) nhPortable(value []byte) (a, b wide) {
+	for k := h.words[:]; len(value) >= chunk && len(k) >= chunk/8+2; value, k = value[chunk:], k[chunk/8:] {
+		m := (*[chunk]byte)(value)
+		a = a.nh(m, (*[chunk / 8]uint64)(k))
+		b = b.nh(m, (*[chunk / 8]uint64)(k[2:]))
+	}
+	return a, b
 }
 
 // wide is a number modulo 2^128.

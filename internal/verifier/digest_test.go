@@ -11,9 +11,11 @@ import (
 
 // naive computes a digest as its definition says, in whole numbers.
 func naive(h *hasher, value []byte) digest {
+	whole := len(value)
+	value = value[:min(whole, jose.MaxToken)]
 	word := func(v uint64) *big.Int { return new(big.Int).SetUint64(v) }
 	pair := func(v wide) *big.Int { return new(big.Int).Add(new(big.Int).Lsh(word(v.hi), 64), word(v.lo)) }
-	whole := new(big.Int).Lsh(big.NewInt(1), 128)
+	modulus := new(big.Int).Lsh(big.NewInt(1), 128)
 	padded := append(bytes.Clone(value), make([]byte, chunk)...)[:(len(value)+chunk-1)/chunk*chunk]
 	var words []uint64
 	for i := 0; i < len(padded); i += 8 {
@@ -29,18 +31,18 @@ func naive(h *hasher, value []byte) digest {
 		for i := 0; i < len(words); i += 2 {
 			s.Add(s, new(big.Int).Mul(word(words[i]+h.words[i+shift]), word(words[i+1]+h.words[i+1+shift])))
 		}
-		s.Mod(s, whole)
+		s.Mod(s, modulus)
 		low := new(big.Int).And(s, word(^uint64(0)))
 		in = append(in, low, new(big.Int).Rsh(s, 64))
 	}
-	in = append(in, big.NewInt(int64(len(value))))
+	in = append(in, big.NewInt(int64(whole)))
 	var d digest
 	for j := range d {
 		s := pair(h.mix[j].plus)
 		for i := range in {
 			s.Add(s, new(big.Int).Mul(pair(h.mix[j].factors[i]), in[i]))
 		}
-		d[j] = new(big.Int).Rsh(s.Mod(s, whole), 64).Uint64()
+		d[j] = new(big.Int).Rsh(s.Mod(s, modulus), 64).Uint64()
 	}
 	return d
 }
@@ -48,13 +50,17 @@ func naive(h *hasher, value []byte) digest {
 func TestDigestIsItsDefinition(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	h := newHasher([32]byte{3})
-	for _, n := range []int{0, 1, 7, 8, 15, 16, 63, 64, 65, 127, 128, 700, 1000, jose.MaxToken - 1, jose.MaxToken} {
+	for _, n := range []int{0, 1, 7, 8, 15, 16, 63, 64, 65, 127, 128, 700, 1000, jose.MaxToken - 1, jose.MaxToken, jose.MaxToken + 1, jose.MaxToken + 100} {
 		v := make([]byte, n)
 		for i := range v {
 			v[i] = byte(random.Uint32())
 		}
 		if got, want := h.sum(v), naive(h, v); got != want {
 			t.Errorf("%d bytes: %x, want %x", n, got, want)
+		}
+		a, b := h.nhChunks(v)
+		if c, d := h.nhPortable(v); a != c || b != d {
+			t.Errorf("%d bytes: this processor's sums are not the portable ones", n)
 		}
 	}
 }
