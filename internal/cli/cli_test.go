@@ -124,6 +124,7 @@ func control() http.Handler {
 	answer("POST /v1/rollouts:plan", func(*http.Request) (any, *api.Problem) {
 		return api.Plan{Service: "orders", Back: []api.PlanLine{{Class: "unmapped", Tokens: 9}}, Reasons: []string{"9 tokens would be stranded"}}, nil
 	})
+	rollouts(answer)
 	answer("GET /v1/gateways", func(*http.Request) (any, *api.Problem) {
 		return api.Gateways{Head: 9, Gateways: []api.Gateway{{ID: "gw-1", State: "live", Seq: 9}, {ID: "gw-2", State: "silent", Seq: 8}}}, nil
 	})

@@ -29,7 +29,9 @@ type call struct {
 	flags func(*cobra.Command)
 	// complete names candidates for the next argument.
 	complete func(context.Context, *api.Client) []string
-	run      func(ctx context.Context, c *api.Client, args []string) (result, error)
+	// endless, if not nil, says after the flags were read that no time-out bounds it.
+	endless func() bool
+	run     func(ctx context.Context, c *api.Client, args []string) (result, error)
 }
 
 // call makes the command: it connects, runs within the time-out and prints.
@@ -47,6 +49,10 @@ func (a *app) call(k call) *cobra.Command {
 		}
 		// Control answers pending at the time-out itself; the slack lets it.
 		ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout+5*time.Second)
+		if k.endless != nil && k.endless() {
+			cancel()
+			ctx, cancel = context.WithCancel(cmd.Context())
+		}
 		defer cancel()
 		ctx = api.WithKey(ctx, a.key)
 		c, err := a.connect(ctx)
@@ -86,9 +92,11 @@ func (a *app) connect(ctx context.Context) (*api.Client, error) {
 	}
 	token := mintmark.NewSecret(a.getenv("MINTMARK_TOKEN"))
 	if token.IsZero() && t.credential != nil {
-		if token, err = t.credential.token(ctx, hc); err != nil {
+		as := a.tokens(t.Server, t.credential, hc)
+		if err := as.start(ctx); err != nil {
 			return nil, err
 		}
+		hc = &http.Client{Transport: as, CheckRedirect: hc.CheckRedirect}
 	}
 	return api.NewClient(api.Config{Server: t.Server, Token: token, HTTP: hc, Agent: "mintmark/" + a.Version})
 }
@@ -120,15 +128,16 @@ type Credential struct {
 	Token string `json:"token,omitempty"`
 }
 
-// token obtains an access token (RFC 6749 §4.4, with the resource of RFC 8707).
-func (c *Credential) token(ctx context.Context, hc *http.Client) (mintmark.Secret, error) {
+// token obtains an access token (RFC 6749 §4.4, with the resource of RFC 8707) and
+// says for how long it is good; 0 when that is not known.
+func (c *Credential) token(ctx context.Context, hc *http.Client) (mintmark.Secret, time.Duration, error) {
 	if c.Token != "" || c.ClientID == "" {
-		return mintmark.NewSecret(c.Token), nil
+		return mintmark.NewSecret(c.Token), 0, nil
 	}
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {c.Scope}, "resource": {c.Resource}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return mintmark.Secret{}, usage("the credential's token_url is not a URL", "run mintmark login again")
+		return mintmark.Secret{}, 0, usage("the credential's token_url is not a URL", "run mintmark login again")
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.Secret))
@@ -138,24 +147,25 @@ func (c *Credential) token(ctx context.Context, hc *http.Client) (mintmark.Secre
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return mintmark.Secret{}, api.NewProblem(api.CodeUnreachable, fmt.Sprintf("the authority at %s can't be reached: %v", r.URL.Host, err), "is mintmark serve running there?")
+		return mintmark.Secret{}, 0, api.NewProblem(api.CodeUnreachable, fmt.Sprintf("the authority at %s can't be reached: %v", r.URL.Host, err), "is mintmark serve running there?")
 	}
 	defer res.Body.Close()
 	var answer struct {
 		AccessToken mintmark.Secret `json:"access_token"`
+		ExpiresIn   int64           `json:"expires_in"`
 		Error       string          `json:"error"`
 		Description string          `json:"error_description"`
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&answer); err != nil {
-		return mintmark.Secret{}, api.NewProblem(api.CodeUnintelligble, fmt.Sprintf("the authority at %s answered %d with something other than JSON", r.URL.Host, res.StatusCode), "check token_url in the credential")
+		return mintmark.Secret{}, 0, api.NewProblem(api.CodeUnintelligble, fmt.Sprintf("the authority at %s answered %d with something other than JSON", r.URL.Host, res.StatusCode), "check token_url in the credential")
 	}
 	switch {
 	case res.StatusCode == http.StatusOK && !answer.AccessToken.IsZero():
-		return answer.AccessToken, nil
+		return answer.AccessToken, time.Duration(min(max(answer.ExpiresIn, 0), 86400)) * time.Second, nil
 	case res.StatusCode >= 500:
-		return mintmark.Secret{}, api.NewProblem(api.CodeUnavailable, "the authority could not answer: "+plainCell(first(answer.Description, answer.Error)), "try again")
+		return mintmark.Secret{}, 0, api.NewProblem(api.CodeUnavailable, "the authority could not answer: "+plainCell(first(answer.Description, answer.Error)), "try again")
 	}
-	return mintmark.Secret{}, api.NewProblem(api.CodeUnauthorized, "the authority refused this credential: "+plainCell(first(answer.Description, answer.Error)), "log in with a valid one: mintmark login --credential FILE")
+	return mintmark.Secret{}, 0, api.NewProblem(api.CodeUnauthorized, "the authority refused this credential: "+plainCell(first(answer.Description, answer.Error)), "log in with a valid one: mintmark login --credential FILE")
 }
 
 // confirm sends a request that control may want confirmed. send is called with an

@@ -57,10 +57,15 @@ func (a *app) releaseCmd() *cobra.Command {
 
 func (a *app) rolloutCmd() *cobra.Command {
 	return noun("rollout", "Move a service from a stable release to a candidate, and back",
-		a.rolloutStart(), a.rolloutStatus(), a.rolloutList(), a.rolloutPlan(),
+		a.rolloutStart(), a.rolloutStatus(), a.rolloutList(), a.rolloutPlan(), a.rolloutHistory(), a.rolloutExplain(),
 		a.rolloutStep("set-weight ID PERCENT", "Change a canary's share", "weight", cobra.ExactArgs(2)),
+		a.rolloutStep("pause ID", "Keep the candidate's share where it is; a failing health still takes it back", "pause", cobra.ExactArgs(1)),
+		a.rolloutStep("resume ID", "Let a paused rollout go on", "resume", cobra.ExactArgs(1)),
+		a.rolloutStep("approve ID", "Approve the step that waits for it", "approve", cobra.ExactArgs(1)),
 		a.rolloutStep("promote ID", "Give the candidate all traffic", "promote", cobra.ExactArgs(1)),
 		a.rolloutStep("rollback ID", "Take the candidate and what it handed out back, on every gateway", "rollback", cobra.ExactArgs(1)),
+		a.rolloutStep("abort ID", "Roll back, and say why: --reason is wanted", "abort", cobra.ExactArgs(1)),
+		a.rolloutStep("undo ID", "Take back what was promoted or finalised, while the prior release's tokens, keys and policy are good", "undo", cobra.ExactArgs(1)),
 		a.rolloutStep("finalise ID", "End the rollout: the candidate is the stable release, rollback is over", "finalise", cobra.ExactArgs(1)),
 	)
 }
@@ -80,58 +85,12 @@ func rolloutPairs(r *api.Rollout) table {
 		"started", at(r.Started), "updated", at(r.Updated), "actor", r.Actor, "reason", r.Reason, "receipt", string(r.Receipt))
 }
 
-func (a *app) rolloutStart() *cobra.Command {
-	var q api.RolloutRequest
-	var w waiting
-	return a.call(call{
-		use: "start SERVICE CANDIDATE", short: "Start a rollout of a service to a candidate release", args: cobra.ExactArgs(2),
-		example: "  mintmark rollout start orders v2 --strategy canary --weight 5 --reason 'v2 of orders'\n  mintmark rollout start orders v2 --dry-run",
-		flags: func(cmd *cobra.Command) {
-			w.flags(cmd, true)
-			cmd.Flags().StringVar(&q.Strategy, "strategy", "", "blue-green (default) or canary")
-			cmd.Flags().StringVar(&q.Weight, "weight", "", "first share of a canary, in percent")
-			cmd.Flags().BoolVar(&q.Unsafe, "unsafe", false, "although rolling back would strand harmless tokens")
-		},
-		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
-			q.Service, q.Candidate = args[0], args[1]
-			if w.dryRun {
-				return plan(c.PlanRollout(ctx, q.Service, q.Candidate))
-			}
-			if q.Weight != "" && q.Strategy == "" {
-				q.Strategy = "canary"
-			}
-			q.Reason, q.Wait, q.Timeout = w.reason, w.wait, a.bound()
-			return rolloutAnswer(c.StartRollout(ctx, q))
-		},
-	})
-}
-
 func rolloutAnswer(r *api.RolloutAnswer, err error) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
 	line := fmt.Sprintf("rollout %s of %s: %s, candidate %s at %s%%", r.Rollout.ID, r.Rollout.Service, r.Rollout.State, r.Rollout.Candidate, r.Rollout.Percent)
 	return withReceipt(r, r.Receipt, line), nil
-}
-
-func (a *app) rolloutStatus() *cobra.Command {
-	return a.call(call{
-		use: "status ID|SERVICE", short: "Show a rollout, its steps and its live tokens", args: cobra.ExactArgs(1), complete: rolloutNames,
-		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
-			r, err := c.Rollout(ctx, mintmark.RolloutID(args[0]))
-			if err != nil {
-				return result{}, err
-			}
-			out := result{value: r, table: rolloutPairs(r)}
-			for _, h := range r.History {
-				out.notes = append(out.notes, strings.TrimSpace(fmt.Sprintf("%s %s %s%% by %s, epoch %d %s", at(h.At), h.Verb, h.Percent, h.Actor, h.Epoch, h.Reason)))
-			}
-			for _, l := range r.Live {
-				out.notes = append(out.notes, strings.TrimSpace(fmt.Sprintf("live: %s of %s %s", many(l.Tokens, "token"), l.Release, l.Class)))
-			}
-			return out, nil
-		},
-	})
 }
 
 func (a *app) rolloutList() *cobra.Command {
@@ -189,11 +148,13 @@ func plan(p *api.Plan, err error) (result, error) {
 func (a *app) rolloutStep(use, short, verb string, args cobra.PositionalArgs) *cobra.Command {
 	var w waiting
 	var dispositions map[string]string
+	var version uint64
 	return a.call(call{
 		use: use, short: short, args: args, complete: rolloutNames,
 		flags: func(cmd *cobra.Command) {
 			w.flags(cmd, true)
-			if verb == "rollback" {
+			cmd.Flags().Uint64Var(&version, "if-version", 0, "only if the rollout is at this version still; see rollout status -o json")
+			if verb == "rollback" || verb == "abort" || verb == "undo" {
 				cmd.Flags().StringToStringVar(&dispositions, "disposition", nil, "what becomes of a class of tokens, such as over_scoped=revoke; see --dry-run for the classes")
 			}
 		},
@@ -202,7 +163,10 @@ func (a *app) rolloutStep(use, short, verb string, args cobra.PositionalArgs) *c
 			if w.dryRun {
 				return plan(c.RolloutPlan(ctx, id))
 			}
-			q := api.StepRequest{Reason: w.reason, Wait: w.wait, Timeout: a.bound()}
+			if verb == "abort" && strings.TrimSpace(w.reason) == "" {
+				return result{}, usage("an abort must say why", "add --reason 'what went wrong'")
+			}
+			q := api.StepRequest{Reason: w.reason, Version: version, Wait: w.wait, Timeout: a.bound()}
 			if len(args) > 1 {
 				q.Weight = strings.TrimSuffix(args[1], "%")
 			}
