@@ -105,6 +105,9 @@ func (m *Meter) Observe(o *health.Observed) {
 	if t == nil {
 		return
 	}
+	if t.service.Split.Preview != nil && previewed(t, o) {
+		return
+	}
 	bad := o.Failures(t.watch)
 	for i := range t.programs {
 		if p := &t.programs[i]; p.run != nil && p.run(o) {
@@ -113,6 +116,25 @@ func (m *Meter) Observe(o *health.Observed) {
 	}
 	who, address := o.Who()
 	m.note(t, who, address, bad, o.Now)
+}
+
+// previewed reports whether a request met the candidate because it asked to, and
+// not because of its subject's arm: it says nothing about either.
+func previewed(t *target, o *health.Observed) bool {
+	if o.Served == nil || o.Served != t.service.Candidate {
+		return false
+	}
+	key, ok := o.Key(t.service)
+	return !ok || epoch.CohortOfKey(key) >= t.weight
+}
+
+// judged is the weight that a service's events are judged by: that of its traffic,
+// or the share of cohorts that previews, whichever is more.
+func judged(s *epoch.ServiceEntry) int {
+	if p := s.Split.Preview; p != nil {
+		return max(s.Split.Weight, p.Share)
+	}
+	return s.Split.Weight
 }
 
 // Subject notes that something happened to a subject (without one, the client) of
@@ -188,8 +210,8 @@ func (m *Meter) build(snap *epoch.Snapshot) *view {
 			w = m.newWatched(s)
 			m.open[s.Split.Rollout] = w
 		}
-		w.weight.Store(uint32(s.Split.Weight))
-		v.services[s] = &target{watched: w, service: s, weight: uint16(s.Split.Weight), watch: s.Split.Watch}
+		w.weight.Store(uint32(judged(s)))
+		v.services[s] = &target{watched: w, service: s, weight: uint16(judged(s)), watch: s.Split.Watch}
 	}
 	views := append([]*view{v}, had...)
 	views = views[:min(len(views), maxViews)]

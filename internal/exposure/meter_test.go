@@ -155,6 +155,28 @@ func TestNewsHurry(t *testing.T) {
 	}
 }
 
+// TestPreviewsAreLeftOut: who asked for the candidate says nothing about it; who
+// previews by cohort is in its arm.
+func TestPreviewsAreLeftOut(t *testing.T) {
+	m, _ := clocked(Config{})
+	snap := snapshot(t, 0)
+	s := snap.Table.Service("shop")
+	s.Split.Preview = &epoch.Preview{Header: "x-preview", Value: "sesame", Share: 5000}
+	told := 0
+	for i := range 100 {
+		o := observed(snap, "shop", fmt.Sprint("user-", i), 500)
+		o.Served = s.Candidate
+		if s.Cohort(o.Token.Subject) < 5000 {
+			told++
+		}
+		m.Observe(o)
+	}
+	d := drained(t, m)
+	if len(d.Sections) != 1 || d.Sections[0].Weight != 5000 || len(d.Sections[0].Exposed) != told || told < 30 || told > 70 {
+		t.Errorf("told of %+v, want %d", d.Sections, told)
+	}
+}
+
 // TestMemoryIsBounded: more subjects than it may hold are thinned out, and those
 // that are told of are the ones that are followed.
 func TestMemoryIsBounded(t *testing.T) {
