@@ -40,7 +40,11 @@ func TestNothingSecretIsTold(t *testing.T) {
 	for _, p := range w.Processes() {
 		res, err := w.http.Get(strings.TrimSuffix(p.Ready, "/readyz") + "/metrics")
 		must(t, err)
-		told.ServeHTTP(nil, &http.Request{URL: &url.URL{Path: p.Name + " /metrics"}, Body: res.Body})
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		must(t, err)
+		lintExposition(t, p.Name, text)
+		told.ServeHTTP(nil, &http.Request{URL: &url.URL{Path: p.Name + " /metrics"}, Body: io.NopCloser(bytes.NewReader(text))})
 	}
 	for _, p := range w.Processes() {
 		p.Stop()
