@@ -29,10 +29,13 @@ marks: [{release: orders/v1}]
 }
 
 // startIssuer runs oidc-provider and returns its issuer URL; end kills it.
-func startIssuer(t *testing.T) (issuer string, end func()) {
+func startIssuer(t *testing.T) (issuer string, end func()) { return startScript(t, "issuer.mjs") }
+
+// startScript runs an issuer of js/ and returns its URL; end kills it.
+func startScript(t *testing.T, script string) (issuer string, end func()) {
 	t.Helper()
 	npm(t)
-	cmd := exec.Command("node", "issuer.mjs")
+	cmd := exec.Command("node", script)
 	cmd.Dir, cmd.Stderr = "js", os.Stderr
 	cmd.Env = append(os.Environ(), "AUDIENCE="+audience, "SCOPE=orders.read", "SECRET=partner-secret")
 	in, err := cmd.StdinPipe() // it ends when this closes

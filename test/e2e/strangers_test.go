@@ -31,7 +31,12 @@ func node(t *testing.T, script, variable string, cfg any) string {
 // npm makes sure that Node and the pinned packages are there.
 func npm(t *testing.T) {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join("js", "node_modules", "openid-client")); err == nil {
+	there := true
+	for _, name := range []string{"openid-client", "@sd-jwt/jwt-status-list"} {
+		_, err := os.Stat(filepath.Join("js", "node_modules", name))
+		there = there && err == nil
+	}
+	if there {
 		return
 	}
 	for _, argv := range [][]string{
