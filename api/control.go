@@ -9,16 +9,19 @@ import (
 
 // Status is control's state at a glance.
 type Status struct {
-	Version  string    `json:"version"`
-	Issuer   string    `json:"issuer"`
-	Term     uint64    `json:"term"`
-	Epoch    uint64    `json:"epoch"`
-	Seq      uint64    `json:"seq"`
-	Settled  uint64    `json:"settled_epoch"` // acknowledged by every leased gateway
-	Gateways int       `json:"gateways"`
-	Live     int       `json:"gateways_live"`
-	Tokens   int64     `json:"tokens_live"`
-	Revoked  int       `json:"revocations"`
+	Version  string `json:"version"`
+	Issuer   string `json:"issuer"`
+	Term     uint64 `json:"term"`
+	Epoch    uint64 `json:"epoch"`
+	Seq      uint64 `json:"seq"`
+	Settled  uint64 `json:"settled_epoch"` // acknowledged by every leased gateway
+	Gateways int    `json:"gateways"`
+	Live     int    `json:"gateways_live"`
+	Tokens   int64  `json:"tokens_live"`
+	Revoked  int    `json:"revocations"`
+	// SetAside is how many records of gateways could not be folded, since ever: they
+	// are kept in the ledger as they came, as events usage.set_aside.
+	SetAside uint64    `json:"records_set_aside,omitempty"`
 	Rollouts []Rollout `json:"rollouts,omitempty"` // open ones
 	Now      time.Time `json:"now"`
 	// StateKeys are the public keys that verify receipts and the state log:

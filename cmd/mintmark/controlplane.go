@@ -50,7 +50,7 @@ func controlProcess(ctx context.Context, o cli.ProcessOptions) error {
 // foreign issuers, housekeeping, and the listeners of authority and admin API.
 func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions) error {
 	g.Go(func() error { return stopped(p.fleet.Run(ctx)) })
-	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: p.folded, Log: p.log})
+	rec := recorder.New(recorder.Config{Ledger: p.ledger, Store: p.store, Records: p.conn, Bus: p.conn, Folded: p.folded, SetAside: p.metrics.setAside, Log: p.log})
 	g.Go(func() error { return stopped(rec.Run(ctx)) })
 	g.Go(func() error { return stopped(p.auth.Run(ctx)) })
 	if err := p.judging.run(ctx, g); err != nil {

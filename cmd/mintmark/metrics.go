@@ -12,6 +12,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/recorder"
 	"github.com/mintmark/mintmark/internal/sqlite"
 	"github.com/mintmark/mintmark/internal/telemetry"
 	"github.com/mintmark/mintmark/internal/usage"
@@ -113,6 +114,9 @@ func (m *metricSet) folded(b *bus.RecordBatch) {
 		m.recorder.Lag.Observe(max(0, time.Since(time.UnixMilli(b.To)).Seconds()))
 	}
 }
+
+// setAside counts a record that could not be folded.
+func (m *metricSet) setAside(*recorder.SetAside) { m.recorder.SetAside.Inc() }
 
 // count keeps the numbers of live and expired tokens, until ctx ends. Reading all
 // live tokens costs time in proportion, of which it takes at most a fiftieth.

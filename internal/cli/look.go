@@ -141,6 +141,10 @@ func (a *app) doctorOnline(ctx context.Context, step func(name, detail string, e
 	if d := a.Now().Sub(s.Now).Abs(); d > 2e9 && !s.Now.IsZero() {
 		step("clock", fmt.Sprintf("this clock and control's differ by %s: leases do not mind, times shown do", d), nil)
 	}
+	if s.SetAside > 0 {
+		step("records", "", api.NewProblem(api.CodeInternal, fmt.Sprintf("%d records of gateways could not be folded", s.SetAside),
+			"nothing is lost: look at events of type usage.set_aside, each says why; a gateway of another version, or a break-in"))
+	}
 	gs, err := c.Gateways(ctx)
 	if !step("gateways", fmt.Sprintf("%d known", s.Gateways), err) {
 		return

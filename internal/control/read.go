@@ -341,6 +341,17 @@ func (c *Control) Status(ctx context.Context, version string) (*api.Status, erro
 	for _, n := range live {
 		out.Tokens += n
 	}
+	var aside struct {
+		Records uint64 `json:"records"`
+	}
+	d, err := c.cfg.Store.Document(ctx, ledger.DocSetting, "set-aside") // the recorder's
+	if err == nil {
+		err = json.Unmarshal(d.Body, &aside)
+	}
+	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		return nil, fmt.Errorf("read how many records were set aside: %w", err)
+	}
+	out.SetAside = aside.Records
 	all, err := c.Rollouts(ctx)
 	if err != nil {
 		return nil, err

@@ -4,8 +4,9 @@
 // It takes records off the bus's queue and appends each as one event on its
 // gateway's stream. The ledger refuses a batch that it has folded before by
 // (gateway, boot, number), so that any record may be delivered any number of
-// times, in any order. Only after the append is durable is the gateway told
-// that it may forget: dying anywhere in between delivers again.
+// times, in any order. A record that can't be folded is kept as it is, counted, and
+// its number used up, so that the others flow. Only after the append is durable is
+// the gateway told that it may forget: dying anywhere in between delivers again.
 package recorder
 
 import (
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
@@ -29,9 +31,11 @@ type Ledger interface {
 type Store interface {
 	// Recorded returns up to which batch of a gateway's boot all are folded.
 	Recorded(ctx context.Context, gateway mintmark.GatewayID, boot mintmark.BootID) (uint64, error)
+	Document(ctx context.Context, kind, id string) (ledger.Document, error)
 }
 
-// Config is what a recorder is made of; all members but Log are required.
+// Config is what a recorder is made of; all members are required but those
+// that say what nil means.
 type Config struct {
 	Ledger  Ledger
 	Store   Store
@@ -39,7 +43,11 @@ type Config struct {
 	Bus     bus.Conn
 	// Folded is called after each batch that was new, for metrics; nil is not.
 	Folded func(b *bus.RecordBatch)
-	Log    *slog.Logger // nil discards
+	// SetAside is called after each record that was set aside, for metrics; nil is
+	// not.
+	SetAside func(s *SetAside)
+	Now      func() time.Time // nil is time.Now
+	Log      *slog.Logger     // nil discards
 }
 
 // Recorder carries records into the ledger.
@@ -49,6 +57,9 @@ type Recorder struct{ cfg Config }
 func New(cfg Config) *Recorder {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	return &Recorder{cfg: cfg}
 }
@@ -65,16 +76,19 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) record(ctx context.Context, subject string, data []byte) error {
 	var b bus.RecordBatch
 	if err := bus.Decode(data, &b); err != nil {
-		return r.poison(subject, err)
+		return r.setAside(ctx, subject, data, err)
 	}
 	if subject != bus.SubjectRecords+string(b.Gateway) || mintmark.CheckGatewayID(b.Gateway) != nil {
 		// The bus lets a gateway send under its own subject only; a batch that names
 		// another one is a lie.
-		return r.poison(subject, fmt.Errorf("batch names gateway %.70q", b.Gateway))
+		return r.setAside(ctx, subject, data, fmt.Errorf("batch names gateway %.70q", b.Gateway))
+	}
+	if err := validate(&b); err != nil {
+		return r.setAside(ctx, subject, data, err)
 	}
 	events, err := r.events(&b, data)
 	if err != nil {
-		return r.poison(subject, err)
+		return r.setAside(ctx, subject, data, err)
 	}
 	_, err = r.cfg.Ledger.Append(ctx, ledger.Batch{Events: events})
 	switch {
@@ -84,7 +98,7 @@ func (r *Recorder) record(ctx context.Context, subject string, data []byte) erro
 		r.cfg.Log.Warn("records wait for the ledger", "gateway", b.Gateway, "boot", b.Boot, "seq", b.Seq, "error", err)
 		return err
 	case err != nil:
-		return r.poison(subject, err)
+		return r.setAside(ctx, subject, data, err)
 	default:
 		if b.Lost {
 			r.cfg.Log.Warn("gateway did not end cleanly: up to one interval of its counts is missing", "gateway", b.Gateway, "boot", b.Boot)
@@ -127,13 +141,6 @@ func (r *Recorder) events(b *bus.RecordBatch, data []byte) ([]mintmark.Event, er
 		return nil, err
 	}
 	return []mintmark.Event{own, also}, nil
-}
-
-// poison drops a record that can never be folded, loudly: taking it again would
-// stop all others for ever. The gateway keeps it in its spool.
-func (r *Recorder) poison(subject string, err error) error {
-	r.cfg.Log.Error("record refused", "subject", subject, "error", err)
-	return nil
 }
 
 // tell lets the gateway forget. A lost message costs one more delivery.

@@ -78,6 +78,8 @@ type Recorder struct {
 	Batches, Deltas, Duplicates prometheus.Counter
 	// Lost counts boots of gateways that ended with an interval of counts missing.
 	Lost prometheus.Counter
+	// SetAside counts records that could not be folded and were kept as they are.
+	SetAside prometheus.Counter
 	// Lag is the time from a batch's end at its gateway until it was folded, in
 	// seconds.
 	Lag prometheus.Histogram
@@ -95,6 +97,7 @@ func NewRecorder(r prometheus.Registerer) *Recorder {
 		Deltas:     one("mintmark_recorder_deltas_total", "Usage deltas folded into the ledger."),
 		Duplicates: one("mintmark_recorder_duplicates_total", "Record batches delivered again and ignored."),
 		Lost:       one("mintmark_recorder_unclean_boots_total", "Boots of gateways that ended with up to one interval of counts missing."),
+		SetAside:   one("mintmark_recorder_set_aside_total", "Records that could not be folded and are kept in the ledger as they came."),
 		Lag:        histogram(r, "mintmark_recorder_lag_seconds", "Time from a batch's end at its gateway until it was in the ledger."),
 	}
 }
