@@ -345,8 +345,8 @@ func TestForget(t *testing.T) {
 		}
 		return a.Receipt.Revocations[0], nil
 	}
-	row, _ := w.Store.TokenByID(t.Context(), id)
-	if f, err := fact(api.RevokeRequest{Selector: "token=" + string(id)}); err != nil || f.Forget < row.Expires+300 || f.Forget > row.Expires+7200 {
+	// Longer than the token itself: what was exchanged from it may outlive it.
+	if f, err := fact(api.RevokeRequest{Selector: "token=" + string(id)}); err != nil || f.Forget < time.Now().Add(30*24*time.Hour).Unix() || f.Forget > time.Now().Add(32*24*time.Hour).Unix() {
 		t.Errorf("a token's: %+v, %v", f, err)
 	}
 	for _, forever := range []string{"token=" + string(key), "token=tok_unknown", "token=fgn_unknown", "subject=ada", "release=shop/v1", "key=k1"} {

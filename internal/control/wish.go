@@ -132,8 +132,9 @@ func (c *Control) lastOf(ctx context.Context, w *wish, now time.Time) (last int6
 			return 0, false, fmt.Errorf("read token: %w", err)
 		}
 		// Another issuer may give one identity to a later token.
-		return row.Expires, row.Expires == 0 || !row.Own(), nil
+		last, never = max(last, row.Expires), row.Expires == 0 || !row.Own()
 	}
+	// What is minted until the commit, or was exchanged from a token and outlives it.
 	return max(last, now.Unix()+c.longestLife()), never, nil
 }
 
