@@ -129,8 +129,12 @@ func previewed(t *target, o *health.Observed) bool {
 }
 
 // judged is the weight that a service's events are judged by: that of its traffic,
-// or the share of cohorts that previews, whichever is more.
+// or the share of cohorts that previews, whichever is more; in a shadow rollout the
+// share of cohorts whose requests are copied.
 func judged(s *epoch.ServiceEntry) int {
+	if m := s.Split.Mirror; m != nil {
+		return m.Share
+	}
 	if p := s.Split.Preview; p != nil {
 		return max(s.Split.Weight, p.Share)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -13,6 +14,9 @@ import (
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/health"
 )
+
+// soak plays the long simulations in full.
+var soak = os.Getenv("MINTMARK_TEST_SOAK") != ""
 
 // traffic plays clients of a service in a rollout, seeded: subjects come at random,
 // and each of their requests fails with a probability; what the gateways' meters
@@ -118,15 +122,15 @@ func crowd(n int) []string {
 // TestFalseAlarms: in rollouts of a candidate like the stable release, with failing
 // clients that try again, the share that ever fails is at most α and chance.
 func TestFalseAlarms(t *testing.T) {
-	rollouts, seconds := 60, 40
-	if testing.Short() {
-		rollouts = 15
+	rollouts, seconds := 15, 30
+	if soak {
+		rollouts, seconds = 400, 120
 	}
 	subjects := crowd(50_000)
 	alarms, events := 0, uint64(0)
 	for seed := range uint64(rollouts) {
 		w := newTraffic(t, seed, subjects, 0.01, 1)
-		w.retries = 9
+		w.retries = 4
 		for s := range seconds {
 			if s == seconds/2 {
 				w.weigh(2000, fmt.Sprint("pepper-", seed))
@@ -154,8 +158,8 @@ func TestFalseAlarms(t *testing.T) {
 func TestDelay(t *testing.T) {
 	subjects := crowd(200_000)
 	seeds := uint64(11)
-	if testing.Short() {
-		seeds = 3
+	if soak {
+		seeds = 101
 	}
 	for _, c := range []struct {
 		times float64
