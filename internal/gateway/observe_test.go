@@ -85,7 +85,7 @@ func TestMeterIsToldWhatBecameOfEachRequest(t *testing.T) {
 	up.Close()
 	r.get("/status/200", "good")
 	o := next()
-	for o.Cut { // the client tried again by itself
+	for o.Cut || o.Route == nil { // the client tried again by itself
 		o = next()
 	}
 	if o.Code != mintmark.CodeUpstream || o.Upstream != 0 || o.Failures(nil) != 1<<health.PlaceServerError {
