@@ -193,7 +193,8 @@ func (p *plane) tidy(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-t.C:
+		case <-t.C:
+			now := p.fleet.Over() // not by the wall clock alone: what it drops is gone
 			if due, err := p.store.Due(ctx, now); err != nil || !due {
 				continue
 			}

@@ -40,9 +40,13 @@ type Row struct {
 	Commit      *Commit                 `json:"commit,omitempty"`
 	Revocations []mintmark.Revocation   `json:"revocations,omitempty"`
 	Restores    []mintmark.RevocationID `json:"restores,omitempty"`
-	Actor       string                  `json:"actor,omitempty"`
-	Reason      string                  `json:"reason,omitempty"`
-	KeyID       string                  `json:"kid"`
+	// Forget is a Unix second that is certainly over: with this row every fact in
+	// force, those of the row included, whose own Forget is before it is dropped,
+	// by control and gateways alike. 0 drops none.
+	Forget int64  `json:"forget,omitempty"`
+	Actor  string `json:"actor,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	KeyID  string `json:"kid"`
 }
 
 // SignedRow is a row as it travels and is stored: the exact bytes that were

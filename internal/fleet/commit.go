@@ -208,7 +208,7 @@ func (f *Fleet) row(c Change, seq uint64, prev [32]byte, issued uint64) epoch.Ro
 	r := epoch.Row{
 		Seq: seq, Term: f.term, Prev: prev, At: now.UnixMilli(), Issued: issued,
 		Restores: c.Restores, Actor: c.Actor, Reason: c.Reason, KeyID: f.cfg.KeyID,
-		Revocations: slices.Clone(c.Revocations),
+		Revocations: slices.Clone(c.Revocations), Forget: f.takeDue(),
 	}
 	for i := range r.Revocations {
 		v := &r.Revocations[i]
@@ -330,6 +330,10 @@ func (f *Fleet) install(res Result, signed epoch.SignedRow, next *prepared) {
 	s.Revoked.Apply(res.Row.Revocations...)
 	f.current.Store(&s)
 	s.Revoked.Restore(res.Row.Restores...)
+	if res.Row.Forget != 0 {
+		s.Revoked.Forget(res.Row.Forget)
+		f.due = 0
+	}
 	if next != nil {
 		f.epochs[s.Epoch] = &past{snapshot: &s, budgets: budgetsOf(s.Table)}
 		f.forgetEpochs()

@@ -116,11 +116,15 @@ type Fleet struct {
 	pending  map[mintmark.ReceiptID]bool                        // guarded by mu; receipts not completed, as far as read
 	sought   bool                                               // guarded by mu; pending has those of earlier processes too
 
+	due     int64         // guarded by mu; for the next row's Forget; 0 none
+	planned time.Duration // guarded by mu; when due was last looked for
+
 	// Owned by whoever holds writer.
 	bodies  map[epoch.Hash][]byte // of the current epoch and the staged ones
 	unsure  bool                  // the last append's outcome is unknown
 	term    uint64
 	started time.Duration
+	anchor  time.Time // wall clock at started, or what the ledger last knew of it when that is less
 }
 
 // past is an epoch that was in force.

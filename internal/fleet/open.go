@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
@@ -38,7 +39,10 @@ func (f *Fleet) Open(ctx context.Context) error {
 		return err
 	}
 	defer f.unlock()
-	f.started = f.cfg.Clock()
+	f.started, f.anchor = f.cfg.Clock(), f.cfg.Now()
+	if at := f.cfg.Ledger.Head().At; at != 0 && time.UnixMilli(at).Before(f.anchor) {
+		f.anchor = time.UnixMilli(at)
+	}
 	if err := f.reload(ctx); err != nil {
 		return err
 	}
@@ -47,6 +51,9 @@ func (f *Fleet) Open(ctx context.Context) error {
 	}
 	f.loadPast(ctx)
 	f.term = f.current.Load().Term + 1
+	// The ledger may hold facts that were dropped already: the term's first row drops
+	// them here, and whatever else is over everywhere.
+	f.planForget()
 	// Dying before this row is durable repeats the term number, of which then
 	// nobody has heard.
 	_, err := f.write(ctx, Change{Kind: "term", Actor: "system:fleet"}, nil, ledger.Batch{})

@@ -42,13 +42,17 @@ type still struct {
 
 func newStill(t *testing.T, l *fleettest.Ledger) *still {
 	t.Helper()
+	return newStillAt(t, l, time.Hour, time.Unix(1_800_000_000, 0))
+}
+
+func newStillAt(t interface{ Fatal(args ...any) }, l *fleettest.Ledger, clock time.Duration, wall time.Time) *still {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) // every process has the same
-	s := &still{store: &counting{Ledger: l}, clock: time.Hour, wall: time.Unix(1_800_000_000, 0)}
+	s := &still{store: &counting{Ledger: l}, clock: clock, wall: wall}
 	s.Fleet = New(Config{
 		Ledger: l, Store: s.store, Bus: mute{}, Key: key, KeyID: "state-1", Random: rand.Reader,
 		Clock: func() time.Duration { return s.clock }, Now: func() time.Time { return s.wall },
 	})
-	if err := s.Open(t.Context()); err != nil {
+	if err := s.Open(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -52,6 +52,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		}
 		f.resume(ctx)
 		f.endCredentials()
+		f.forget(ctx)
 		if n%5 == 0 {
 			f.noteMembers(ctx)
 		}

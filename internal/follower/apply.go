@@ -35,6 +35,7 @@ func (f *Follower) apply(ctx context.Context, rows []epoch.SignedRow) error {
 	e := &ready{manifest: now.Manifest, table: now.Table}
 	var add []mintmark.Revocation
 	var drop []mintmark.RevocationID
+	var over []horizon
 	for _, signed := range rows {
 		r, err := epoch.VerifyRow(signed, f.cfg.StateKey)
 		if err == nil {
@@ -52,7 +53,11 @@ func (f *Follower) apply(ctx context.Context, rows []epoch.SignedRow) error {
 		}
 		add = append(add, r.Revocations...)
 		drop = append(drop, r.Restores...)
+		if r.Forget != 0 {
+			over = append(over, horizon{len(add), r.Forget})
+		}
 	}
+	drop = append(drop, f.forgotten(add, over)...)
 	if len(rows) > 0 {
 		next.Evidence = &bus.Evidence{Row: &rows[len(rows)-1]}
 	}
