@@ -142,6 +142,7 @@ type app struct {
 	server, context, config, output, key string
 	timeout                              time.Duration
 	yes, quiet, noColor                  bool
+	anew                                 bool // speaks with a new token, not a kept one
 }
 
 func (a *app) root() *cobra.Command {

@@ -127,6 +127,7 @@ func (a *app) doctorCmd() *cobra.Command {
 }
 
 func (a *app) doctorOnline(ctx context.Context, step func(name, detail string, err error) bool) {
+	a.anew = true // a kept token proves nothing about the authority
 	c, err := a.connect(ctx)
 	if !step("credential", "accepted by the authority", err) {
 		return

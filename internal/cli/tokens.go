@@ -24,6 +24,7 @@ type tokens struct {
 	next http.RoundTripper
 	hc   *http.Client // to ask for a token with
 	file string       // "" keeps none
+	anew bool         // asks for a token even if one is kept
 	now  func() time.Time
 
 	mu   sync.Mutex
@@ -38,7 +39,7 @@ type keptToken struct {
 }
 
 func (a *app) tokens(server string, c *Credential, hc *http.Client) *tokens {
-	return &tokens{c: c, next: hc.Transport, hc: hc, file: a.tokenFile(server, c), now: time.Now}
+	return &tokens{c: c, next: hc.Transport, hc: hc, file: a.tokenFile(server, c), anew: a.anew, now: time.Now}
 }
 
 // tokenFile is where the token for a server and a client is kept; "" is nowhere.
@@ -66,7 +67,7 @@ func (a *app) tokenFile(server string, c *Credential) string {
 func (t *tokens) start(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if k, ok := t.read(); ok {
+	if k, ok := t.read(); ok && !t.anew {
 		t.held, t.kept = k, true
 		return nil
 	}
