@@ -359,8 +359,12 @@ func TestForget(t *testing.T) {
 		t.Errorf("a family's: %+v, %v", f, err)
 	}
 	for _, q := range []api.RevokeRequest{
-		{Selector: "subject=ada", For: "1h"}, {Selector: "subject=robot", For: "80000h"}, {Selector: "key=k1", For: "80000h"},
-		{Selector: "issuer=https://other.example", For: "80000h"}, {Selector: "subject=ada", For: "soon"}, {Selector: "subject=ada", For: "-1h"},
+		{Selector: "subject=ada", For: "1h"},
+		{Selector: "subject=robot", For: "80000h"},
+		{Selector: "key=k1", For: "80000h"},
+		{Selector: "issuer=https://other.example", For: "80000h"},
+		{Selector: "subject=ada", For: "soon"},
+		{Selector: "subject=ada", For: "-1h"},
 	} {
 		if f, err := fact(q); !errors.Is(err, control.ErrInvalid) {
 			t.Errorf("%s for %s: %+v, %v", q.Selector, q.For, f, err)

@@ -79,7 +79,9 @@ func (r *rig) Listed(_ context.Context, release mintmark.ReleaseID, from, to int
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	slices.SortStableFunc(r.rows, func(a, b ledger.TokenRow) int { return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.ID, b.ID)) })
+	slices.SortStableFunc(r.rows, func(a, b ledger.TokenRow) int {
+		return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.ID, b.ID))
+	})
 	var out []ledger.TokenRow
 	past := after == ""
 	for _, row := range r.rows {
@@ -116,7 +118,7 @@ func newRig(t testing.TB) *rig {
 // mint adds a token that expires in some seconds and returns its place.
 func (r *rig) mint(seq uint64, seconds int64, change ...func(*ledger.TokenRow)) statuslist.Reference {
 	row := ledger.TokenRow{State: mintmark.StateIssued, Token: mintmark.Token{
-		ID: mintmark.TokenID(mintmark.NewID(mintmark.PrefixToken, r.clock(), [10]byte{byte(seq >> 16), byte(seq >> 8), byte(seq)})),
+		ID:   mintmark.TokenID(mintmark.NewID(mintmark.PrefixToken, r.clock(), [10]byte{byte(seq >> 16), byte(seq >> 8), byte(seq)})),
 		Kind: mintmark.KindAccessJWT, Issuer: issuer, Subject: "ada", Client: "web", IssuedAt: r.clock().Unix(), Expires: r.clock().Unix() + seconds,
 		Mark: mintmark.Mark{Release: "shop/v1", Seq: seq},
 	}}

@@ -90,8 +90,12 @@ marks: [{release: orders/v1}]
 		idx, list, code string
 		status          int
 	}{
-		{"0", "/status/1", "", 200}, {"1", "/status/1", "token_revoked", 401}, {"2", "/status/1", "token_suspended", 401},
-		{"3", "/status/1", "token_revoked", 401}, {"0", "/status/none", "state_unknown", 503}, {"9999999", "/status/1", "state_unknown", 503},
+		{"0", "/status/1", "", 200},
+		{"1", "/status/1", "token_revoked", 401},
+		{"2", "/status/1", "token_suspended", 401},
+		{"3", "/status/1", "token_revoked", 401},
+		{"0", "/status/none", "state_unknown", 503},
+		{"9999999", "/status/1", "state_unknown", 503},
 	} {
 		k := token(c.idx, c.list)
 		w.eventually(20*time.Second, fmt.Sprintf("place %s of %s: %d", c.idx, c.list, c.status), func() bool {
