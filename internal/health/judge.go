@@ -262,14 +262,13 @@ func (j *Judge) entry(p Place) *Entry {
 	return nil
 }
 
-// ln is the logarithm of an E-value as a report shows it: finite always.
+// ln is the logarithm of an E-value as a report shows it: from -leastLog up, so that
+// it can be drawn and written.
 func ln(e float64) float64 {
-	switch l := math.Log(e); {
-	case math.IsInf(l, -1), math.IsNaN(l):
-		return -math.MaxFloat64
-	case math.IsInf(l, 1):
-		return math.MaxFloat64
-	default:
-		return l
+	if !(e > 0) {
+		return -leastLog
 	}
+	return max(math.Log(min(e, math.MaxFloat64)), -leastLog)
 }
+
+const leastLog = 1000

@@ -40,7 +40,8 @@ type Report struct {
 	Beta  float64 `json:"beta"`
 	// LogE is the natural logarithm of the weighted mean of the metrics' evidence
 	// that the candidate is worse; LogSafe that of the evidence that it is not worse
-	// than the largest rate ratio allowed. Both are 0 at the start.
+	// than the largest rate ratio allowed. LogE is 0 at the start. Neither is below
+	// -1000, which stands for no evidence at all: no metric that could certify.
 	LogE    float64 `json:"log_e"`
 	LogSafe float64 `json:"log_safe"`
 	// Weight is the candidate's share in basis points under which the newest
