@@ -132,7 +132,9 @@ func TestRB11CutOffGateway(t *testing.T) {
 			if limit := 4*time.Second*12/10 + 50*time.Millisecond + 500*time.Millisecond; rec.Elapsed > limit {
 				t.Errorf("revoke took %s, more than %s", rec.Elapsed, limit)
 			}
-			time.Sleep(300 * time.Millisecond)
+			for _, h := range hammers {
+				h.after(t, returned)
+			}
 			for name, h := range hammers {
 				each := h.each()
 				last := judge(t, name+" at the cut-off gateway", each[b.id], returned)
@@ -185,7 +187,7 @@ func TestRollbackOfACutOffGateway(t *testing.T) {
 	}
 	h := hammer(r, "/orders/1", minted, 5*time.Millisecond)
 	hk := hammer(r, "/orders/1", c, 5*time.Millisecond)
-	time.Sleep(50 * time.Millisecond)
+	h.after(t, time.Time{})
 	b.wire.Cut()
 	exit, out := r.cli("rollout", "rollback", string(ro.Rollout.ID), "--reason", "bad", "-y", "--timeout", "20s")
 	returned := time.Now()
@@ -200,7 +202,8 @@ func TestRollbackOfACutOffGateway(t *testing.T) {
 	if limit := bound(r.lease) + 500*time.Millisecond; rec.Elapsed > limit {
 		t.Errorf("rollback took %s, more than %s", rec.Elapsed, limit)
 	}
-	time.Sleep(200 * time.Millisecond)
+	h.after(t, returned)
+	hk.after(t, returned)
 	for _, answers := range []map[mintmark.GatewayID][]answer{h.each(), hk.each()} {
 		for id, list := range answers {
 			for _, a := range list {
@@ -277,7 +280,8 @@ func TestG1NetworkFailsMeanwhile(t *testing.T) {
 		}
 		returned := time.Now()
 		must(t, err)
-		time.Sleep(100 * time.Millisecond)
+		hb.after(t, returned)
+		hg.after(t, returned)
 		moment.Stop()
 		reach := reaches(rec)
 		outcomes[reach[b.id]]++

@@ -222,12 +222,13 @@ func TestRB06PresentedAroundTheAcknowledgement(t *testing.T) {
 type hammering struct {
 	mu      sync.Mutex
 	answers map[mintmark.GatewayID][]answer // guarded by mu
+	gates   int
 	done    chan struct{}
 	wg      sync.WaitGroup
 }
 
 func hammer(r *rig, path string, c *credential, every time.Duration) *hammering {
-	h := &hammering{answers: map[mintmark.GatewayID][]answer{}, done: make(chan struct{})}
+	h := &hammering{answers: map[mintmark.GatewayID][]answer{}, gates: len(r.gates), done: make(chan struct{})}
 	for _, g := range r.gates {
 		h.wg.Go(func() {
 			tick := time.NewTicker(every)
@@ -265,6 +266,27 @@ func (h *hammering) until(t *testing.T, want func(answer) bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatal("the gateways do not answer as wanted")
+}
+
+// after waits until every gateway has answered several questions that were asked
+// after a moment.
+func (h *hammering) after(t *testing.T, moment time.Time) {
+	t.Helper()
+	const enough = 5
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		h.mu.Lock()
+		ok := len(h.answers) == h.gates
+		for _, list := range h.answers {
+			ok = ok && len(list) >= enough && list[len(list)-enough].began.After(moment)
+		}
+		h.mu.Unlock()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the gateways do not answer any more")
+		}
+	}
 }
 
 // stop ends it and returns all answers.

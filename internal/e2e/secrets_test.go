@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/demo"
 )
@@ -37,6 +38,12 @@ func TestNothingSecretIsTold(t *testing.T) {
 	if len(secrets) < 10 {
 		t.Fatalf("only %d secrets were in use", len(secrets))
 	}
+	w.eventually(30*time.Second, "traces", func() error {
+		if told.size("/v1/traces") == 0 {
+			return errors.New("none came")
+		}
+		return nil
+	})
 	for _, p := range w.Processes() {
 		res, err := w.http.Get(strings.TrimSuffix(p.Ready, "/readyz") + "/metrics")
 		must(t, err)
@@ -137,7 +144,15 @@ func (w *world) useSecrets() map[string]string {
 	_, err = w.revoke("client=vault-000", "revoke")
 	must(t, err)
 	w.everywhere("after the revocation", machine.Access, "token_revoked")
-	time.Sleep(2500 * time.Millisecond) // one flush of records and one of traces
+	// What was refused last has come to the ledger: so has all before.
+	jti := mintmark.TokenID(claim(t, machine.Access, "jti"))
+	w.eventually(30*time.Second, "the refusals to come to the ledger", func() error {
+		got, err := admin.Token(ctx, jti)
+		if err == nil && got.Refused == 0 {
+			err = errors.New("none is counted")
+		}
+		return err
+	})
 	return secrets
 }
 

@@ -52,6 +52,7 @@ type book struct {
 	uses     int
 	batches  []bus.RecordBatch
 	repeated int
+	refused  int // while away
 }
 
 func newBook() *book {
@@ -62,6 +63,7 @@ func (l *book) Append(_ context.Context, in ledger.Batch) (ledger.Committed, err
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
+		l.refused++
 		return ledger.Committed{}, ledger.ErrUnavailable
 	}
 	var b bus.RecordBatch
@@ -223,7 +225,11 @@ func TestALedgerThatIsAwayLosesNothing(t *testing.T) {
 	r.book.mu.Unlock()
 	r.counter.count("tok_a", 5)
 	until(t, "on disk", func() bool { return r.stored(t) >= 1 })
-	time.Sleep(700 * time.Millisecond) // long enough to be sent again
+	until(t, "refused several times", func() bool {
+		r.book.mu.Lock()
+		defer r.book.mu.Unlock()
+		return r.book.refused > 3
+	})
 	r.book.mu.Lock()
 	r.book.away = false
 	r.book.mu.Unlock()
