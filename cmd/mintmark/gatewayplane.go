@@ -31,6 +31,7 @@ import (
 	"github.com/mintmark/mintmark/internal/forwarded"
 	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/jetstream"
+	"github.com/mintmark/mintmark/internal/mirror"
 	"github.com/mintmark/mintmark/internal/spool"
 	"github.com/mintmark/mintmark/internal/sqlite"
 	"github.com/mintmark/mintmark/internal/telemetry"
@@ -225,6 +226,7 @@ type gatewayNode struct {
 	spool     *spool.Spool
 	upstreams *upstream.Set
 	gateway   *gateway.Gateway
+	copies    *mirror.Queue
 	endTraces func()
 	verifier  *verifier.Verifier
 	counter   counted
@@ -270,8 +272,10 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 	}
 	ask := n.follower
 	n.verifier = verifier.New(verifier.Config{Puller: ask, Entries: cfg.Gateway.Cache, Key: cacheKey, Counts: n.counter})
+	n.copies = mirror.New(mirror.Config{Metrics: registry, Log: log})
 	n.gateway, err = gateway.New(gateway.Config{
-		State: ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Meter: newMeter(n.counter), Reissuer: ask, Once: ask, Upstreams: n.upstreams,
+		Mirror: n.copies,
+		State:  ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Meter: newMeter(n.counter), Reissuer: ask, Once: ask, Upstreams: n.upstreams,
 		Now: time.Now, Log: log, Access: access, Metrics: registry, Trusted: forwarded.Trust(cfg.Gateway.Trusted),
 	})
 	return n, err
@@ -282,6 +286,7 @@ func (n *gatewayNode) run(ctx context.Context, g *errgroup.Group) error {
 	g.Go(func() error { return stopped(n.follower.Run(ctx)) })
 	g.Go(func() error { return stopped(n.spool.Run(ctx)) })
 	g.Go(func() error { n.upstreams.Run(ctx); return nil })
+	g.Go(func() error { return n.copies.Run(ctx) })
 	tracing, end, err := newTracing(ctx, n.cfg, "gateway", n.log)
 	if err != nil {
 		return err

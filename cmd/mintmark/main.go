@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // freeze windows name time zones, also where the machine has none
 
 	"golang.org/x/term"
 

@@ -66,6 +66,7 @@ var layers = map[string]int{
 	"internal/usage":          roles,
 	"internal/gateway":        roles,
 	"internal/upstream":       roles,
+	"internal/mirror":         roles,
 	"internal/follower":       roles,
 	"internal/fleet":          roles,
 	"internal/recorder":       roles,

@@ -3,7 +3,6 @@ package epoch
 import (
 	"crypto/subtle"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 )
@@ -45,8 +44,8 @@ func (s *ServiceEntry) Previews(host string, header func(string) string) bool {
 		return false
 	}
 	if p.Host != "" {
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
+		if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+			host = host[:i]
 		}
 		if strings.EqualFold(host, p.Host) {
 			return true

@@ -226,6 +226,10 @@ func (x *exchange) attempt(ctx context.Context) (again bool) {
 		x.refuse(mintmark.CodeStateUnknown)
 		return false
 	}
+	if s := d.Verdict.Route.Service; s.Split.Mirror != nil {
+		x.shadow(s)
+		defer x.sendCopy(v)
+	}
 	return x.forward(ctx, to, rv)
 }
 

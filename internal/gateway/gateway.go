@@ -26,6 +26,7 @@ type Config struct {
 	Recorder  Recorder      // nil refuses routes with audit: every_use
 	Reissuer  Reissuer      // nil: tokens to be reissued are mapped or answered 503
 	Meter     Meter         // nil measures nothing
+	Mirror    Mirror        // nil sends no copies: shadow rollouts see nothing
 	Once      Once          // nil: a proof's single use is checked on this gateway only
 	Upstreams *upstream.Set // required; Run it beside the gateway
 	// Now is the wall clock; nil is time.Now.

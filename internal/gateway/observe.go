@@ -21,6 +21,11 @@ type outcome struct {
 	upstream int             // status that the release answered
 	took     time.Duration   // until it did
 	cut      bool            // the answer broke off, and not by the client
+
+	// Of a service with a shadow rollout: for which side the request counts, and its
+	// copy until that is sent.
+	arm    arm
+	copied *shadowCopy
 }
 
 // answered notes the release's answer.
@@ -30,12 +35,12 @@ func (x *exchange) answered(status int) {
 	}
 }
 
-// observe tells the Meter. What was not decided it is not told of: no state was
-// pinned for it.
+// observe tells the Meter. What no route took it is not told of: it concerns no
+// service.
 func (x *exchange) observe() {
 	d, m := &x.d, &x.met
-	if d.Snapshot == nil {
-		return
+	if d.Snapshot == nil || d.Verdict.Route == nil || m.arm != armStable && d.Verdict.Route.Service.Split.Mirror != nil {
+		return // or it counts for neither side, or its copy does
 	}
 	tunnelCut := m.upstream == http.StatusSwitchingProtocols && x.status != http.StatusSwitchingProtocols
 	m.seen = health.Observed{
