@@ -31,7 +31,9 @@ type call struct {
 	complete func(context.Context, *api.Client) []string
 	// endless, if not nil, says after the flags were read that no time-out bounds it.
 	endless func() bool
-	run     func(ctx context.Context, c *api.Client, args []string) (result, error)
+	// forms are outputs of this command alone, beside those of every command.
+	forms []string
+	run   func(ctx context.Context, c *api.Client, args []string) (result, error)
 }
 
 // call makes the command: it connects, runs within the time-out and prints.
@@ -41,7 +43,7 @@ func (a *app) call(k call) *cobra.Command {
 		k.flags(cmd)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if _, err := a.format(); err != nil {
+		if _, err := a.format(k.forms...); err != nil {
 			return err
 		}
 		if a.key == "" {

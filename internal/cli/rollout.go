@@ -57,7 +57,7 @@ func (a *app) releaseCmd() *cobra.Command {
 
 func (a *app) rolloutCmd() *cobra.Command {
 	return noun("rollout", "Move a service from a stable release to a candidate, and back",
-		a.rolloutStart(), a.rolloutStatus(), a.rolloutList(), a.rolloutPlan(), a.rolloutHistory(), a.rolloutExplain(),
+		a.rolloutStart(), a.rolloutStatus(), a.rolloutList(), a.rolloutPlan(), a.rolloutGate(), a.rolloutHistory(), a.rolloutExplain(),
 		a.rolloutStep("set-weight ID PERCENT", "Change a canary's share", "weight", cobra.ExactArgs(2)),
 		a.rolloutStep("pause ID", "Keep the candidate's share where it is; a failing health still takes it back", "pause", cobra.ExactArgs(1)),
 		a.rolloutStep("resume ID", "Let a paused rollout go on", "resume", cobra.ExactArgs(1)),

@@ -49,7 +49,11 @@ func rollouts(answer func(string, func(*http.Request) (any, *api.Problem))) {
 		g := api.Gate{Rollout: mintmark.RolloutID(r.PathValue("id")), Verdict: "wait", EFail: 1.25, Alpha: 0.01, RateRatio: &api.RateRatio{Est: 1.1, Lo: 0.4}, Metric: "server_error", Reasons: []string{"too few subjects"}, Exposed: api.Exposure{Candidate: 20, Stable: 400}}
 		switch g.Rollout {
 		case "rol_bad":
-			g.Verdict = "fail"
+			g.Verdict, g.Reasons = "fail", []string{"too few subjects", "$(id)`\"\n::echo::\nx"}
+		case "rol_unsure":
+			g.Verdict = "inconclusive"
+		case "rol_none":
+			return nil, api.NewProblem(api.CodeNotFound, "there is no rollout rol_none", "")
 		case "rol_good":
 			g.Verdict, g.OK = "pass", true
 		}
