@@ -23,7 +23,7 @@ type Rollout struct {
 	Candidate     string                          `json:"candidate" check:"required,name" doc:"Name of the release that it moves to."`
 	Strategy      string                          `json:"strategy" check:"required,enum=blue-green|canary|shadow" doc:"blue-green gives the candidate nothing, then everything; canary a share that grows; shadow copies of requests, then everything."`
 	Steps         []RolloutStep                   `json:"steps,omitempty" doc:"What it goes through by itself, in this order; without steps people move it."`
-	Promote       string                          `json:"promote,omitempty" check:"enum=automatic|manual" doc:"What comes after the last step: automatic gives everything to the candidate once the analysis says pass, manual waits for people. automatic when steps and an analysis are given, else manual."`
+	Promote       string                          `json:"promote,omitempty" check:"enum=automatic|manual" doc:"What comes after the last step: automatic gives everything to the candidate once the analysis says pass, manual waits for people. automatic when a step is a gate, else manual."`
 	FinaliseAfter Duration                        `json:"finalise_after,omitempty" doc:"How long after its promotion the candidate becomes the stable release; by hand when left out."`
 	Rollback      string                          `json:"rollback,omitempty" check:"enum=automatic|manual" doc:"What a failing analysis leads to: automatic takes the candidate back at once, manual pauses; automatic when left out."`
 	Inconclusive  string                          `json:"on_inconclusive,omitempty" check:"enum=pause|rollback" doc:"What a deadline without a verdict leads to; pause when left out: the share stays and people decide."`
@@ -74,6 +74,7 @@ type RolloutAnalysis struct {
 type RolloutMetric struct {
 	Name   string   `json:"name" check:"required" doc:"Name of the metric, such as server_error."`
 	Weight *Decimal `json:"weight,omitempty" doc:"Its share in the mean of the evidence, 0 to 1000; 0 only watches; 1 when left out."`
+	Needed bool     `json:"needed,omitempty" doc:"A pass waits for this metric's own evidence; latency's always is waited for."`
 }
 
 // UserMetric is a metric over each request.

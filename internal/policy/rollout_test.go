@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -88,6 +89,7 @@ func TestRolloutRefused(t *testing.T) {
 		{"pause: {duration: 10m}", "{pause: {duration: 10m}, gate: {}}", "9:5", "says 2 things"},
 		{"pause: {duration: 10m}", "pause: {duration: 2h}", "26:17", "would be over before it is reached"},
 		{"strategy: canary", "strategy: blue-green", "8:17", "a blue-green rollout has no share"},
+		{"  - set_weight: 5\n", "", "9:11", "nothing that the analysis could compare"},
 		{"strategy: canary", "strategy: shadow", "6:11", "must say what is copied"},
 		{"strategy: canary", "strategy: rainbow", "6:11", "not known here"},
 		{"approvals:", "apprvals:", "38:1", "did you mean approvals?"},
@@ -166,4 +168,17 @@ func FuzzParseRollout(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The example of the documentation is a file that starts.
+func TestRolloutInDocs(t *testing.T) {
+	b, err := os.ReadFile("../../docs/rollouts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(b), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	if _, errs := ParseRollout(File{"docs/rollouts.md", text}); len(errs) > 0 {
+		t.Error(errs)
+	}
 }

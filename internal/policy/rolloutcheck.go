@@ -37,7 +37,7 @@ func ParseRollout(f File) (*Rollout, Errors) {
 
 // PromotesItself says what comes after the last step.
 func (s *Rollout) PromotesItself() bool {
-	return s.Promote == "automatic" || s.Promote == "" && s.Analysis != nil && len(s.Steps) > 0
+	return s.Promote == "automatic" || s.Promote == "" && slices.ContainsFunc(s.Steps, func(st RolloutStep) bool { return st.Gate != nil })
 }
 
 type rolloutCheck struct {
@@ -51,6 +51,7 @@ func (c *rolloutCheck) fail(path, message, fix string) { c.r.fail(&c.errs, path,
 func (c *rolloutCheck) all() {
 	gates, approvals := c.steps()
 	c.contradictions(gates, approvals)
+	c.compared()
 	c.analysis(gates)
 	c.preview()
 	checkWindows(c.r, "freeze", c.s.Freeze, &c.errs)
@@ -147,6 +148,27 @@ func (c *rolloutCheck) contradictions(gates, approvals int) {
 	}
 }
 
+// compared finds gates that could never open: as long as nobody meets the candidate
+// there is nothing to compare.
+func (c *rolloutCheck) compared() {
+	if c.s.Strategy == strategyShadow || c.s.Preview != nil && c.s.Preview.Share > 0 {
+		return
+	}
+	const fix = "give a share before it, or preview: {share: 5}, or let people approve in its place"
+	met := false
+	for i := range c.s.Steps {
+		s := &c.s.Steps[i]
+		met = met || s.SetWeight != nil && *s.SetWeight > 0
+		if s.Gate != nil && !met {
+			c.fail(fmt.Sprintf("steps[%d].gate", i), "nobody meets the candidate yet: there is nothing that the analysis could compare", fix)
+			return
+		}
+	}
+	if c.s.Promote == "automatic" && !met && c.s.Analysis != nil {
+		c.fail("promote", "nobody meets the candidate before it: the analysis would never say pass", fix)
+	}
+}
+
 // waits reports whether some step has a deadline.
 func (c *rolloutCheck) waits() bool {
 	if a := c.s.Analysis; a != nil && a.MaxDuration > 0 {
@@ -169,7 +191,7 @@ func (a *RolloutAnalysis) Spec() health.Spec {
 		if m.Weight != nil {
 			weight = m.Weight.Float()
 		}
-		out.Metrics = append(out.Metrics, health.MetricSpec{Name: health.Metric(m.Name), Weight: weight})
+		out.Metrics = append(out.Metrics, health.MetricSpec{Name: health.Metric(m.Name), Weight: weight, Needed: m.Needed})
 	}
 	if a.Only {
 		for _, e := range health.Catalogue() {
