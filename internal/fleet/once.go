@@ -9,6 +9,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/ledger"
+	"github.com/mintmark/mintmark/internal/limit"
 )
 
 // What one gateway's marks may take of the ledger at a time. A gateway at its
@@ -18,38 +19,8 @@ const (
 	maxMarkBytes = 64 << 20 // of their keys
 )
 
-// markGrain is how exactly the end of marks is counted: by then all of a slot are
-// over.
-const markGrain = time.Minute
-
-// marks counts what one gateway has set and is not over, by slots of markGrain on
-// our monotonic clock, so that a jump of the wall clock frees nothing.
-type marks struct {
-	slots [int(bus.MaxOnceLife/markGrain) + 2]struct {
-		until        time.Duration
-		count, bytes int
-	}
-}
-
-// take counts a mark that is over at end; false when there is no room.
-func (m *marks) take(size int, now, end time.Duration) bool {
-	count, bytes := 0, 0
-	for i := range m.slots {
-		if s := &m.slots[i]; s.until > now {
-			count, bytes = count+s.count, bytes+s.bytes
-		}
-	}
-	if count >= maxMarks || bytes+size > maxMarkBytes {
-		return false
-	}
-	n := end/markGrain + 1
-	s := &m.slots[int(n)%len(m.slots)]
-	if until := n * markGrain; s.until != until {
-		s.until, s.count, s.bytes = until, 0, 0 // a round ago: over
-	}
-	s.count++
-	s.bytes += size
-	return true
+func newMarks() *limit.Held {
+	return limit.NewHeld(limit.HeldConfig{Count: maxMarks, Bytes: maxMarkBytes, Longest: bus.MaxOnceLife})
 }
 
 // once sets a single-use mark for all gateways.
@@ -65,7 +36,7 @@ func (f *Fleet) once(ctx context.Context, id mintmark.GatewayID, q bus.OnceReque
 	m, room := f.members[id], false
 	if m != nil && !m.doc.Removed {
 		clock := f.cfg.Clock()
-		room = m.marks.take(len(q.Key), clock, clock+expires.Sub(now))
+		room = m.marks.Take(len(q.Key), clock, clock+expires.Sub(now))
 	}
 	f.mu.Unlock()
 	switch {

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/mintmark/mintmark/internal/bus"
 )
 
@@ -33,63 +31,5 @@ func TestCheckOnce(t *testing.T) {
 		if err := checkOnce(&c.q, now); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// However marks come and go, what is counted is never less than what is in force,
-// and never counts a mark for longer than a slot beyond its end.
-func TestMarksAreCountedWhileInForce(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var m marks
-		now := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "start"))
-		var ends []time.Duration
-		for range rapid.IntRange(1, 60).Draw(t, "marks") {
-			now += time.Duration(rapid.Int64Range(0, int64(3*time.Minute)).Draw(t, "pause"))
-			end := now + time.Duration(rapid.Int64Range(1, int64(bus.MaxOnceLife)).Draw(t, "life"))
-			if !m.take(1, now, end) {
-				t.Fatal("no room for a few marks")
-			}
-			ends = append(ends, end)
-			least, most, counted := 0, 0, 0
-			for _, e := range ends {
-				if e > now {
-					least++
-				}
-				if e+markGrain >= now {
-					most++
-				}
-			}
-			for _, s := range m.slots {
-				if s.until > now {
-					counted += s.count
-				}
-			}
-			if counted < least || counted > most {
-				t.Fatalf("%d counted, %d in force, %d at most", counted, least, most)
-			}
-		}
-	})
-}
-
-func TestAGatewaysMarksAreBounded(t *testing.T) {
-	var m marks
-	for range maxMarks {
-		if !m.take(1, 0, time.Minute) {
-			t.Fatal("no room below the bound")
-		}
-	}
-	if m.take(1, 0, time.Minute) {
-		t.Error("room beyond the bound of entries")
-	}
-	if !m.take(1, 3*time.Minute, 4*time.Minute) {
-		t.Error("no room although all are over")
-	}
-	var big marks
-	n := 0
-	for big.take(bus.MaxOnceKey, 0, time.Minute) {
-		n++
-	}
-	if n*bus.MaxOnceKey > maxMarkBytes || n < maxMarkBytes/bus.MaxOnceKey {
-		t.Errorf("%d marks of %d bytes", n, bus.MaxOnceKey)
 	}
 }
