@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/upstream"
@@ -28,7 +29,7 @@ func proxy(ctx context.Context, kind, listen, to string) error {
 		if err != nil {
 			return err
 		}
-		return gateway.NewServer(gateway.ServerConfig{Handler: &gateway.Bare{Pool: p}}).Run(ctx, l)
+		return arrival.NewServer(arrival.ServerConfig{Handler: &gateway.Bare{Pool: p}}).Run(ctx, l)
 	case "reverseproxy":
 		u, err := url.Parse(to)
 		if err != nil {

@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/cli"
 	"github.com/mintmark/mintmark/internal/config"
-	"github.com/mintmark/mintmark/internal/gateway"
 	"github.com/mintmark/mintmark/internal/telemetry"
 	"github.com/mintmark/mintmark/internal/web"
 )
@@ -49,7 +49,7 @@ func listen(ctx context.Context, g *errgroup.Group, l config.Listener, name stri
 // listenTraffic serves a gateway's clients, with the gateway's own framing.
 func listenTraffic(ctx context.Context, g *errgroup.Group, l config.Listener, h http.Handler, log *slog.Logger) error {
 	return open(ctx, g, l, "gateway", h, log, func(t *tls.Config, h http.Handler) server {
-		return gateway.NewServer(gateway.ServerConfig{Handler: h, TLS: t, H2C: true, Log: log})
+		return arrival.NewServer(arrival.ServerConfig{Handler: h, TLS: t, H2C: true, Log: log})
 	})
 }
 

@@ -56,6 +56,7 @@ var layers = map[string]int{
 	"internal/boottime":   state,
 	"internal/limit":      state,
 	"internal/latency":    state,
+	"internal/arrival":    state,
 	"internal/loopback":   state,
 
 	"internal/authority":      roles,

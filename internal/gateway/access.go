@@ -16,7 +16,7 @@ func (x *exchange) log() {
 		slog.String("method", x.r.Method), slog.String("host", x.r.Host), slog.String("path", x.r.URL.EscapedPath()),
 		slog.Int("status", x.status), slog.Int64("bytes", x.sent),
 		slog.Duration("took", time.Since(x.start)), slog.String("trace", traceID(x.trace)),
-		slog.String("peer", Truncated(x.facts.peer)),
+		slog.String("peer", Truncated(x.facts.Peer)),
 	)
 	if r := d.Verdict.Route; r != nil {
 		attrs = append(attrs, slog.String("route", r.ID))

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/arrival"
 )
 
 // The path goes up byte for byte as it was matched, whatever net/url thinks of its
@@ -78,7 +80,7 @@ func TestConnectionsAreBoundedInHTTP2(t *testing.T) {
 	cert.StartTLS()
 	tlsConfig := &tls.Config{Certificates: cert.TLS.Certificates}
 	cert.Close()
-	r := newRig(t, service(server(t, echo)), func(_ *Config, s *ServerConfig) { s.TLS, s.MaxConns = tlsConfig, 3 })
+	r := newRig(t, service(server(t, echo)), func(_ *Config, s *arrival.ServerConfig) { s.TLS, s.MaxConns = tlsConfig, 3 })
 	open := func() (*tls.Conn, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

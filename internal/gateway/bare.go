@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
 
@@ -37,10 +38,10 @@ func (b *Bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		p.out.Body = http.NoBody
 	}
-	conn := factsOf(r).conn
-	if conn != nil && r.ProtoMajor == 1 {
+	from := arrival.Of(r)
+	if from.Watched(r) {
 		p.opts.Cord = &p.cord
-		conn.watch(&p.cord)
+		from.Watch(&p.cord)
 	}
 	resp, err := b.Pool.Do(&p.out, &p.opts)
 	if err != nil {
@@ -50,7 +51,7 @@ func (b *Bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err = b.answer(w, resp, r)
 	resp.Body.Close()
 	if p.opts.Cord != nil {
-		conn.watch(nil)
+		from.Watch(nil)
 	}
 	if err != nil {
 		panic(http.ErrAbortHandler)

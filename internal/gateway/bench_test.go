@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
@@ -96,7 +97,7 @@ func BenchmarkProxy(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		s := NewServer(ServerConfig{Handler: &Bare{Pool: p}})
+		s := arrival.NewServer(arrival.ServerConfig{Handler: &Bare{Pool: p}})
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)

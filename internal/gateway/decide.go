@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -249,9 +248,4 @@ func credential(h http.Header) (string, admission.Scheme) {
 		return value, admission.SchemeDPoP
 	}
 	return "", admission.SchemeNone
-}
-
-// thumbprint is the x5t#S256 of a client certificate (RFC 8705 §3.1).
-func thumbprint(c *x509.Certificate) string {
-	return oauth.X5T(c.Raw)
 }

@@ -3,7 +3,7 @@
 //
 // The order of things, for one request:
 //
-//  1. framing: refused by the connection (see Listener) or by net/http when two
+//  1. framing: refused by the connection (see arrival.Server) or by net/http when two
 //     parsers could read it differently;
 //  2. pin a snapshot, match the route, find the credential, verify, decide
 //     (Decider, which other gateways' dialects ask too);

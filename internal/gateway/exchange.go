@@ -9,6 +9,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/upstream"
@@ -39,7 +40,7 @@ type exchange struct {
 	url    url.URL
 	opts   upstream.Options
 	rv     *routeView // of the route decided for; nil until there is one
-	facts  *connFacts
+	facts  *arrival.Facts
 	trace  string
 	start  time.Time
 	status int   // sent to the client
@@ -101,7 +102,7 @@ func (x *exchange) over() error {
 		return cause
 	}
 	if x.r.Context().Err() != nil {
-		return errClientGone
+		return arrival.ErrGone
 	}
 	return nil
 }
@@ -109,17 +110,17 @@ func (x *exchange) over() error {
 // watch ends the exchange when its client goes. An HTTP/1 connection of ours sees
 // that itself, which spares the request a child of its context.
 func (x *exchange) watch() {
-	if c := x.facts.conn; c != nil && x.r.ProtoMajor == 1 {
-		c.watch(&x.cord)
+	if x.facts.Watched(x.r) {
+		x.facts.Watch(&x.cord)
 		return
 	}
-	x.watching = context.AfterFunc(x.r.Context(), func() { x.cord.Pull(errClientGone) })
+	x.watching = context.AfterFunc(x.r.Context(), func() { x.cord.Pull(arrival.ErrGone) })
 }
 
 // unwatch ends the watch.
 func (x *exchange) unwatch() {
-	if c := x.facts.conn; c != nil && x.r.ProtoMajor == 1 {
-		c.watch(nil)
+	if x.facts.Watched(x.r) {
+		x.facts.Watch(nil)
 		return
 	}
 	if x.watching != nil && !x.watching() {
@@ -143,7 +144,7 @@ func (x *exchange) informational(code int, h http.Header) {
 func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 	x.w, x.r = w, r
 	x.start = x.g.cfg.Now()
-	x.facts = factsOf(r).behind(x.g.cfg.Trusted, r.Header)
+	x.facts = arrival.Of(r).Behind(x.g.cfg.Trusted, r.Header)
 	x.trace = traceOf(r.Header)
 	x.e.h = r.Header
 	x.clean = true
@@ -164,8 +165,8 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.d.Query = Query{
-		Method: r.Method, Scheme: x.facts.scheme, Host: r.Host, Path: path, Header: r.Header,
-		Peer: x.facts.peer, X5T: x.facts.x5t, At: x.start,
+		Method: r.Method, Scheme: x.facts.Scheme, Host: r.Host, Path: path, Header: r.Header,
+		Peer: x.facts.Peer, X5T: x.facts.X5T, At: x.start,
 	}
 	for range maxMoves {
 		again := x.attempt(r.Context())
@@ -277,9 +278,9 @@ func (x *exchange) inject(ctx context.Context, v *view, rv *routeView) bool {
 	}
 	// What follows is reserved, hence no longer in the header, and no transformation
 	// can have put it there.
-	x.add("X-Forwarded-For", x.facts.address)
+	x.add("X-Forwarded-For", x.facts.Address)
 	x.add("X-Forwarded-Host", x.r.Host)
-	x.add("X-Forwarded-Proto", x.facts.scheme)
+	x.add("X-Forwarded-Proto", x.facts.Scheme)
 	e.del("Traceparent")
 	x.add("Traceparent", x.trace)
 	// Always all of them: an upstream must not find an identity header absent

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/upstream"
 	"github.com/mintmark/mintmark/internal/web"
@@ -79,7 +80,7 @@ func (x *exchange) failed(ctx context.Context, to *destination, err error) (agai
 			code = mintmark.CodeRevoked
 		}
 		x.refuse(code)
-	case errors.Is(err, errClientGone), x.r.Context().Err() != nil:
+	case errors.Is(err, arrival.ErrGone), x.r.Context().Err() != nil:
 		// The client is gone: nobody to answer, but the use was made.
 		x.g.count(x, mintmark.CodeNone)
 		x.status = 499
@@ -133,8 +134,8 @@ func (x *exchange) answer(ctx context.Context, resp *http.Response, rv *routeVie
 	x.status = resp.StatusCode
 	n, err := relay(x.w, resp, x.r)
 	x.sent = n
-	x.met.cut = err != nil && !errors.Is(err, errClientGone)
-	if err != nil && !errors.Is(err, errClientGone) && x.over() == nil {
+	x.met.cut = err != nil && !errors.Is(err, arrival.ErrGone)
+	if err != nil && !errors.Is(err, arrival.ErrGone) && x.over() == nil {
 		x.g.unavailable(ctx, "upstream broke off", x, err)
 	}
 	x.release(time.Second)
@@ -154,8 +155,6 @@ func cleanResponse(h http.Header) {
 		}
 	}
 }
-
-var errClientGone = errors.New("gateway: client went away")
 
 // relay writes head, body and trailers to the client. It flushes after every read
 // when the answer's length is not known, so that streams flow.
@@ -178,7 +177,7 @@ func relay(w http.ResponseWriter, resp *http.Response, r *http.Request) (int64, 
 			if k > 0 {
 				n += int64(k)
 				if _, werr := w.Write((*bp)[:k]); werr != nil {
-					return n, errClientGone
+					return n, arrival.ErrGone
 				}
 				if flusher != nil && err == nil {
 					flusher.Flush()

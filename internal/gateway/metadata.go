@@ -33,7 +33,7 @@ type resource struct {
 func (x *exchange) metadata(path string) {
 	snap := x.g.cfg.State.Current()
 	m := resource{
-		Resource: x.facts.scheme + "://" + x.r.Host + strings.TrimPrefix(path, metadataPath),
+		Resource: x.facts.Scheme + "://" + x.r.Host + strings.TrimPrefix(path, metadataPath),
 		Methods:  []string{"header"},
 		DPoPAlgs: []string{"ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA"},
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/verifier"
 )
@@ -34,7 +35,7 @@ func TestAKeyThatCameMeanwhileIsNotRefused(t *testing.T) {
 	svc := service(up)
 	var r *rig
 	asked := 0
-	r = newRig(t, svc, func(c *Config, _ *ServerConfig) {
+	r = newRig(t, svc, func(c *Config, _ *arrival.ServerConfig) {
 		c.Verifier = lateKey{c.Verifier.(*fakeVerifier), 8, func() { asked++; r.put(svc, 8) }}
 	})
 	r.state.catchUp = func() error { return nil }

@@ -44,7 +44,7 @@ func (x *exchange) observe() {
 	}
 	tunnelCut := m.upstream == http.StatusSwitchingProtocols && x.status != http.StatusSwitchingProtocols
 	m.seen = health.Observed{
-		Snapshot: d.Snapshot, Route: d.Verdict.Route, Served: d.Verdict.Release, Token: d.Token, Peer: x.facts.peer,
+		Snapshot: d.Snapshot, Route: d.Verdict.Route, Served: d.Verdict.Release, Token: d.Token, Peer: x.facts.Peer,
 		Code: m.code, Upstream: m.upstream, Status: x.status, Method: x.r.Method, Latency: m.took,
 		Cut: tunnelCut || m.cut && x.r.Context().Err() == nil, Now: x.start,
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/health"
 )
@@ -40,7 +41,7 @@ func TestMeterIsToldWhatBecameOfEachRequest(t *testing.T) {
 	}))
 	defer up.Close()
 	meter := make(told, 16)
-	r := newRig(t, service(up.URL, epoch.Route{Name: "all", Path: "/*", Scopes: []string{"read"}}), func(c *Config, _ *ServerConfig) { c.Meter = meter })
+	r := newRig(t, service(up.URL, epoch.Route{Name: "all", Path: "/*", Scopes: []string{"read"}}), func(c *Config, _ *arrival.ServerConfig) { c.Meter = meter })
 	r.token("good", func(*mintmark.Token) {})
 	r.token("poor", func(tok *mintmark.Token) { tok.Scopes = nil })
 	next := func() health.Observed {

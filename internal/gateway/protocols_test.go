@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/identity"
 )
 
@@ -46,7 +47,7 @@ func TestGRPC(t *testing.T) {
 	healthpb.RegisterHealthServer(gs, hs)
 	go gs.Serve(l)
 	defer gs.Stop()
-	r := newRig(t, service("h2c://"+l.Addr().String()), func(_ *Config, s *ServerConfig) { s.H2C = true })
+	r := newRig(t, service("h2c://"+l.Addr().String()), func(_ *Config, s *arrival.ServerConfig) { s.H2C = true })
 	conn, err := grpc.NewClient(r.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +216,7 @@ func TestHTTP2OverTLS(t *testing.T) {
 	cert.StartTLS()
 	tlsConfig := &tls.Config{Certificates: cert.TLS.Certificates}
 	cert.Close()
-	r := newRig(t, service(server(t, echo)), func(_ *Config, s *ServerConfig) { s.TLS = tlsConfig })
+	r := newRig(t, service(server(t, echo)), func(_ *Config, s *arrival.ServerConfig) { s.TLS = tlsConfig })
 	for _, h2 := range []bool{true, false} {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: new(http.Protocols)}
 		tr.Protocols.SetHTTP2(h2)

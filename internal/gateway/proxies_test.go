@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/forwarded"
 )
@@ -18,7 +19,7 @@ func limited() epoch.Route {
 
 func TestTrustedProxySaysWhoAsks(t *testing.T) {
 	var log bytes.Buffer
-	r := newRig(t, service(server(t, echo), limited()), func(c *Config, _ *ServerConfig) {
+	r := newRig(t, service(server(t, echo), limited()), func(c *Config, _ *arrival.ServerConfig) {
 		c.Trusted = forwarded.Trust{netip.MustParsePrefix("127.0.0.0/8")}
 		c.Access = slog.New(slog.NewTextHandler(&log, nil))
 	})
@@ -59,7 +60,7 @@ func TestTrustedProxySaysWhoAsks(t *testing.T) {
 
 func TestStrangersSayNothing(t *testing.T) {
 	for _, trusted := range []forwarded.Trust{nil, {netip.MustParsePrefix("10.0.0.0/8")}} {
-		r := newRig(t, service(server(t, echo), limited()), func(c *Config, _ *ServerConfig) { c.Trusted = trusted })
+		r := newRig(t, service(server(t, echo), limited()), func(c *Config, _ *arrival.ServerConfig) { c.Trusted = trusted })
 		for i, want := range []int{200, 200, 200, 429} {
 			req := r.request("GET", "/x", "")
 			req.Header.Set("X-Forwarded-For", "10.0.0."+string(rune('1'+i)))

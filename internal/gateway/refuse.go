@@ -83,7 +83,7 @@ func (x *exchange) refuse(code mintmark.Code) {
 	}
 	metadata := ""
 	if r := x.d.Verdict.Route; r != nil && x.r.Host != "" {
-		metadata = x.facts.scheme + "://" + x.r.Host + metadataPath
+		metadata = x.facts.Scheme + "://" + x.r.Host + metadataPath
 	}
 	ref := RefusalOf(&x.d, code, x.g.cfg.Realm, metadata)
 	x.hints()
@@ -93,7 +93,7 @@ func (x *exchange) refuse(code mintmark.Code) {
 
 // refusal is the record of a refused request.
 func (x *exchange) refusal(code mintmark.Code, now time.Time) bus.Refusal {
-	r := bus.Refusal{At: now.UnixMilli(), Code: code, Trace: traceID(x.trace), Address: Truncated(x.facts.peer)}
+	r := bus.Refusal{At: now.UnixMilli(), Code: code, Trace: traceID(x.trace), Address: Truncated(x.facts.Peer)}
 	if x.d.Verdict.Route != nil {
 		r.Route = x.d.Verdict.Route.ID
 	}

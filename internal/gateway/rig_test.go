@@ -14,6 +14,7 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/admission"
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/bus"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/revocation"
@@ -140,13 +141,13 @@ func (r *rig) put(s *epoch.Service, number uint64) *epoch.Snapshot {
 	return snap
 }
 
-func newRig(t testing.TB, s *epoch.Service, change ...func(*Config, *ServerConfig)) *rig {
+func newRig(t testing.TB, s *epoch.Service, change ...func(*Config, *arrival.ServerConfig)) *rig {
 	t.Helper()
 	r := &rig{t: t, state: &fakeState{}, tokens: &fakeVerifier{tokens: map[string]mintmark.Token{}}, counter: &fakeCounter{codes: map[mintmark.Code]int{}}}
 	r.put(s, 7)
 	ups := upstream.New(upstream.Config{})
 	cfg := Config{State: r.state, Verifier: r.tokens, Counter: r.counter, Upstreams: ups}
-	sc := ServerConfig{Drain: 100 * time.Millisecond}
+	sc := arrival.ServerConfig{Drain: 100 * time.Millisecond}
 	for _, c := range change {
 		c(&cfg, &sc)
 	}
@@ -162,7 +163,7 @@ func newRig(t testing.TB, s *epoch.Service, change ...func(*Config, *ServerConfi
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	srv := NewServer(sc)
+	srv := arrival.NewServer(sc)
 	wg.Go(func() { srv.Run(ctx, l) })
 	wg.Go(func() { ups.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })

@@ -61,7 +61,7 @@ func (x *exchange) shadow(s *epoch.ServiceEntry) {
 		body && (x.out.ContentLength < 0 || x.out.ContentLength > m.MaxBody) {
 		return
 	}
-	seen := health.Observed{Token: d.Token, Peer: x.facts.peer}
+	seen := health.Observed{Token: d.Token, Peer: x.facts.Peer}
 	key, ok := seen.Key(s)
 	if !ok {
 		return
@@ -74,7 +74,7 @@ func (x *exchange) shadow(s *epoch.ServiceEntry) {
 	c := &shadowCopy{
 		g: x.g, service: s.Name, rollout: s.Split.Rollout, method: x.r.Method, proto: x.out.Proto,
 		host: x.out.Host, url: x.url, header: x.out.Header.Clone(), extra: slices.Clone(x.opts.Extra), timeout: x.opts.Timeout,
-		seen: health.Observed{Snapshot: d.Snapshot, Route: d.Verdict.Route, Served: s.Candidate, Peer: x.facts.peer, Method: x.r.Method, Now: x.start},
+		seen: health.Observed{Snapshot: d.Snapshot, Route: d.Verdict.Route, Served: s.Candidate, Peer: x.facts.Peer, Method: x.r.Method, Now: x.start},
 	}
 	if d.Token != nil {
 		t := *d.Token

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/health"
 )
@@ -93,7 +94,7 @@ func shadowRig(t *testing.T, m epoch.Mirror, change func(*epoch.Service)) (*rig,
 		change(s)
 	}
 	j, w := &jobs{}, &sights{}
-	r := newRig(t, s, func(c *Config, _ *ServerConfig) { c.Mirror, c.Meter = j, w })
+	r := newRig(t, s, func(c *Config, _ *arrival.ServerConfig) { c.Mirror, c.Meter = j, w })
 	return r, j, w, func() string {
 		mu.Lock()
 		defer mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/upstream"
 )
@@ -42,7 +43,7 @@ func TestRequestTrailersPass(t *testing.T) {
 			Name: "all", Path: "/*", Scopes: []string{"read"},
 			Transform: &epoch.Transform{Claims: map[string]string{"sub": "X-Subject"}, Request: epoch.HeaderChange{Remove: []string{"X-Secret"}}},
 		})
-		r := newRig(t, s, func(c *Config, _ *ServerConfig) {
+		r := newRig(t, s, func(c *Config, _ *arrival.ServerConfig) {
 			c.Upstreams = upstream.New(upstream.Config{TLS: &tls.Config{InsecureSkipVerify: true}})
 		})
 		req := r.request("POST", "/x", "good")
@@ -101,7 +102,7 @@ func TestClientGoneEndsTheExchange(t *testing.T) {
 			case <-time.After(10 * time.Second):
 			}
 		})
-		r := newRig(t, service(up), func(_ *Config, s *ServerConfig) { s.H2C = true })
+		r := newRig(t, service(up), func(_ *Config, s *arrival.ServerConfig) { s.H2C = true })
 		tr := &http.Transport{Protocols: new(http.Protocols)}
 		tr.Protocols.SetHTTP1(!h2)
 		tr.Protocols.SetUnencryptedHTTP2(h2)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/mintmark/mintmark"
+	"github.com/mintmark/mintmark/internal/arrival"
 )
 
 // upgradeOf returns the protocol that an HTTP/1.1 request without a body asks to
@@ -56,13 +57,11 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 		return
 	}
 	defer client.Close()
-	if s, ok := client.(*strictConn); ok {
-		s.raw.Store(true)
-	}
+	under := arrival.TakeOver(client)
 	x.status = http.StatusSwitchingProtocols
 	x.cord.Also(func() { client.Close() })
 	defer x.cord.Also(nil)
-	stop := context.AfterFunc(ctx, func() { x.cord.Pull(errClientGone) })
+	stop := context.AfterFunc(ctx, func() { x.cord.Pull(arrival.ErrGone) })
 	defer stop()
 	buf.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	if h.Write(buf) != nil {
@@ -77,7 +76,7 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 	if n := buf.Reader.Buffered(); n > 0 {
 		early = io.MultiReader(io.LimitReader(buf.Reader, int64(n)), client)
 	}
-	x.sent = join(client, early, up)
+	x.sent = join(client, under, early, up)
 	if errors.Is(x.cord.Cause(), errCut) {
 		x.status = 499
 	}
@@ -85,7 +84,7 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 
 // join copies both ways until both directions have ended, or one failed, and
 // returns how many bytes went to the client.
-func join(client net.Conn, fromClient io.Reader, up io.ReadWriteCloser) int64 {
+func join(client, under net.Conn, fromClient io.Reader, up io.ReadWriteCloser) int64 {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := io.Copy(up, fromClient)
@@ -97,7 +96,7 @@ func join(client net.Conn, fromClient io.Reader, up io.ReadWriteCloser) int64 {
 		client.Close()
 	})
 	n, err := io.Copy(client, up)
-	if cw, ok := underlying(client).(interface{ CloseWrite() error }); ok && err == nil {
+	if cw, ok := under.(interface{ CloseWrite() error }); ok && err == nil {
 		cw.CloseWrite()
 	} else {
 		client.Close()
@@ -107,11 +106,4 @@ func join(client net.Conn, fromClient io.Reader, up io.ReadWriteCloser) int64 {
 	client.Close()
 	wg.Wait()
 	return n
-}
-
-func underlying(c net.Conn) net.Conn {
-	if s, ok := c.(*strictConn); ok {
-		return s.Conn
-	}
-	return c
 }

@@ -1,4 +1,9 @@
-package gateway
+// Package arrival answers: who asks, and over what kind of connection?
+//
+// Its Server takes requests in for a gateway, with framing that no two parsers read
+// differently, with bounds on time, size and number, and tells a handler the facts of
+// each request's connection (Of). All is safe for concurrent use; New starts nothing.
+package arrival
 
 import (
 	"context"
@@ -155,7 +160,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, one, two *queue, wg
 }
 
 func (s *Server) strict(c net.Conn, state *tls.ConnectionState) *strictConn {
-	sc := &strictConn{Conn: c, facts: newConnFacts(c, state), open: &s.open, f: framing.New(s.cfg.H2C && state == nil)}
+	sc := &strictConn{Conn: c, facts: newFacts(c, state), open: &s.open, f: framing.New(s.cfg.H2C && state == nil)}
 	sc.facts.conn = sc
 	return sc
 }

@@ -1,4 +1,4 @@
-package gateway
+package arrival
 
 import (
 	"errors"
@@ -8,17 +8,34 @@ import (
 	"sync/atomic"
 
 	"github.com/mintmark/mintmark/internal/framing"
-	"github.com/mintmark/mintmark/internal/upstream"
 )
 
 // errFraming makes net/http answer 400 and close: it is neither an end of file
 // nor a network error.
-var errFraming = errors.New("gateway: ambiguous HTTP/1 framing")
+var errFraming = errors.New("arrival: ambiguous HTTP/1 framing")
+
+// ErrGone is why a cord is pulled whose client went away.
+var ErrGone = errors.New("arrival: client went away")
+
+// Cord ends what is done for a client; see upstream.Cord.
+type Cord interface{ Pull(cause error) }
+
+// TakeOver ends the watch over the framing of a connection that was hijacked for
+// another protocol, and returns the connection underneath, which can be closed one
+// way. That a client asked for a protocol is not enough: its next request would go
+// unseen.
+func TakeOver(c net.Conn) net.Conn {
+	if s, ok := c.(*strictConn); ok {
+		s.raw.Store(true)
+		return s.Conn
+	}
+	return c
+}
 
 // strictConn is a connection whose HTTP/1 framing is checked as it is read.
 type strictConn struct {
 	net.Conn
-	facts *connFacts
+	facts *Facts
 	f     framing.Stream // owned by the reader
 	// raw is set once the connection was taken over for another protocol. That a
 	// client asked for one is not enough: its next request would go unseen.
@@ -27,19 +44,19 @@ type strictConn struct {
 	once atomic.Bool
 
 	mu   sync.Mutex
-	cord *upstream.Cord // of the request in hand; guarded by mu
-	gone bool           // the client is; guarded by mu
+	cord Cord // of the request in hand; guarded by mu
+	gone bool // the client is; guarded by mu
 }
 
 // watch has c pulled when the client is found gone, at once when it is already; nil
 // ends the watch, and nobody will pull the cord after that. net/http reads from the
 // connection while a request is in hand, so that it is found.
-func (c *strictConn) watch(cord *upstream.Cord) {
+func (c *strictConn) watch(cord Cord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cord = cord
 	if c.gone && cord != nil {
-		cord.Pull(errClientGone)
+		cord.Pull(ErrGone)
 	}
 }
 
@@ -53,7 +70,7 @@ func (c *strictConn) lost(err error) {
 	defer c.mu.Unlock()
 	c.gone = true
 	if c.cord != nil {
-		c.cord.Pull(errClientGone)
+		c.cord.Pull(ErrGone)
 	}
 }
 
