@@ -128,7 +128,7 @@ func (a *Authority) Reissue(ctx context.Context, q bus.ReissueRequest) bus.Reiss
 		if u, err := a.userBySubject(ctx, t.Subject); err == nil && u != nil {
 			w.user = u.claims()
 		}
-		m, err := a.mintAccess(target{q.Service, q.Release, &mint, v.cur.Epoch, mint.Audience}, w)
+		m, err := a.mintAccess(target{q.Service, q.Release, &mint, v.cur.Epoch, mint.Audience, nil}, w)
 		if err != nil {
 			return ledger.Batch{}, err
 		}

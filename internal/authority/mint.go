@@ -60,6 +60,8 @@ type target struct {
 	epoch   uint64
 	// audience is what the stable release mints: of whom the token's family speaks.
 	audience []string
+	// judged is the service as it stands; nil when no rollout could concern it.
+	judged *about
 }
 
 // decide runs one decision to its durable end: fn decides against the view it is
@@ -139,6 +141,7 @@ func (a *Authority) mintAccess(t target, w wish) (minted, error) {
 			return minted{}, fmt.Errorf("encode claims: %w", err)
 		}
 	}
+	a.shadow(t, &tok)
 	if tok.Kind == mintmark.KindOpaque {
 		return a.opaque(tok, w)
 	}

@@ -20,7 +20,7 @@ const (
 
 // AdminScopes are the scopes of the admin API, weakest first.
 func AdminScopes() []string {
-	return []string{"admin:viewer", "admin:operator", "admin:security", "admin:admin"}
+	return []string{"admin:gate", "admin:pipeline", "admin:viewer", "admin:operator", "admin:security", "admin:admin"}
 }
 
 // claimRoles is the claim of a user that names the roles that may be had at the
@@ -191,11 +191,11 @@ func (v view) under(s *epoch.ServiceEntry, client mintmark.ClientID, cohort stri
 			continue
 		}
 		if known := v.settled.Table.Release(r.ID); known != nil {
-			return target{s.Name, r.ID, &known.Mint, v.settled.Epoch, s.Stable.Mint.Audience}
+			return target{s.Name, r.ID, &known.Mint, v.settled.Epoch, s.Stable.Mint.Audience, &about{snap: v.cur, service: s}}
 		}
 	}
 	// The service itself is new: nothing minted for it is in anybody's hands yet.
-	return target{s.Name, s.Stable.ID, &s.Stable.Mint, v.cur.Epoch, s.Stable.Mint.Audience}
+	return target{s.Name, s.Stable.ID, &s.Stable.Mint, v.cur.Epoch, s.Stable.Mint.Audience, &about{snap: v.cur, service: s}}
 }
 
 // builtin returns the target of a built-in service. The admin API must be named
@@ -212,5 +212,5 @@ func (a *Authority) builtin(c *Client, audience string) (target, error) {
 		}
 		name, m.Scopes = adminService, AdminScopes()
 	}
-	return target{name, mintmark.NewReleaseID(name, "builtin"), m, 0, m.Audience}, nil
+	return target{name, mintmark.NewReleaseID(name, "builtin"), m, 0, m.Audience, nil}, nil
 }
