@@ -14,7 +14,9 @@ const (
 
 // table is a flat table of slots in sets. A token is in one of two sets, so that
 // with four slots in five taken hardly a set is full. Tags tell which slot of a
-// set to look at; they are few enough to stay in the processor's caches.
+// set to look at; they are few enough to stay near the processor. Three tokens in
+// five are in the slot that their digest names: the trip to it begins while the
+// tags are still on their way.
 type table struct {
 	sets  uint64
 	tags  []atomic.Uint64 // two words per set, a byte per slot; 0 is empty
@@ -41,11 +43,21 @@ func (t *table) places(d *digest) (sets [2]uint64, tag uint8) {
 	return sets, max(uint8(d[1]), 1)
 }
 
+// home returns the slot that a digest names in its first set.
+func home(d *digest, sets *[2]uint64) uint64 { return sets[0]*ways + d[1]>>8%ways }
+
 const ones, highs = 0x0101010101010101, 0x8080808080808080
 
 // find copies out the record of a digest.
 func (t *table) find(d *digest, r *record) (i uint32, generation uint32, ok bool) {
 	sets, tag := t.places(d)
+	at := home(d, &sets)
+	_ = t.slots[at].digest[0].Load() // only to have it fetched
+	if uint8(t.tags[at/8].Load()>>(at%8*8)) == tag {
+		if g, ok := t.slots[at].read(d, r); ok {
+			return uint32(at), g, true
+		}
+	}
 	pattern := ones * uint64(tag)
 	for _, set := range sets {
 		for half := range uint64(2) {
@@ -76,11 +88,17 @@ func (t *table) where(d *digest) int {
 	return -1
 }
 
-// room returns an empty slot in the emptier set of a digest, or -1.
+// ample is how many slots the first set must have left for a token to come home
+// though the other set may be emptier.
+const ample = 4
+
+// room returns an empty slot: the one that the digest names, or one in the emptier
+// set, or -1.
 func (t *table) room(d *digest) int {
 	sets, _ := t.places(d)
+	at := home(d, &sets)
 	best, most := -1, 0
-	for _, set := range sets {
+	for n, set := range sets {
 		free, some := 0, -1
 		for half := range uint64(2) {
 			w := t.tags[2*set+half].Load()
@@ -92,6 +110,11 @@ func (t *table) room(d *digest) int {
 		}
 		if free > most {
 			best, most = some, free
+		}
+		if n == 0 && free > 0 && t.tags[at/8].Load()>>(at%8*8)&0xff == 0 {
+			if best = int(at); free >= ample {
+				return best
+			}
 		}
 	}
 	return best
