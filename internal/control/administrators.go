@@ -17,7 +17,7 @@ var ErrForbidden = errors.New("not allowed")
 
 // AdminScopes are the scopes that the admin API goes by. A client or user that may
 // have one is an administrator's.
-var AdminScopes = []string{"admin:viewer", "admin:operator", "admin:security", "admin:admin"}
+var AdminScopes = []string{"admin:gate", "admin:pipeline", "admin:viewer", "admin:operator", "admin:security", "admin:admin"}
 
 // claimRoles is the claim of a user that names the roles that he may have.
 const claimRoles = "mintmark_roles"
