@@ -35,7 +35,7 @@ func (s State) Open() bool {
 const (
 	BlueGreen = "blue-green" // nothing, then everything
 	Canary    = "canary"     // a share that grows
-	Shadow    = "shadow"     // copies of requests, then everything
+	Mirrored  = "shadow"     // copies of requests, then everything
 )
 
 // Verb is what a person may do to a rollout.

@@ -115,7 +115,7 @@ func (s *Spec) check(strategy string) error {
 	if s.AutoPromote && s.Analysis == nil {
 		return fmt.Errorf("%w: promotion by itself needs an analysis", ErrInvalid)
 	}
-	if s.Mirror != nil && strategy != Shadow {
+	if s.Mirror != nil && strategy != Mirrored {
 		return fmt.Errorf("%w: only a shadow rollout mirrors requests", ErrInvalid)
 	}
 	for _, w := range s.Freeze {

@@ -101,7 +101,7 @@ func TestVerbs(t *testing.T) {
 	for _, bad := range []struct {
 		strategy string
 		weight   int
-	}{{BlueGreen, 1}, {Shadow, 1}, {Canary, -1}, {Canary, Full + 1}, {"rainbow", 0}} {
+	}{{BlueGreen, 1}, {Mirrored, 1}, {Canary, -1}, {Canary, Full + 1}, {"rainbow", 0}} {
 		if _, _, err := Step(Rollout{Strategy: bad.strategy}, Input{Verb: VerbStart, Weight: bad.weight}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("start %v: %v", bad, err)
 		}

@@ -157,8 +157,8 @@ func (m *machine) takeBack() {
 
 func checkWeight(strategy string, verb Verb, weight int) error {
 	switch {
-	case strategy != BlueGreen && strategy != Canary && strategy != Shadow:
-		return fmt.Errorf("%w: strategy %.40q: want %s, %s or %s", ErrInvalid, strategy, BlueGreen, Canary, Shadow)
+	case strategy != BlueGreen && strategy != Canary && strategy != Mirrored:
+		return fmt.Errorf("%w: strategy %.40q: want %s, %s or %s", ErrInvalid, strategy, BlueGreen, Canary, Mirrored)
 	case weight < 0 || weight > Full:
 		return fmt.Errorf("%w: weight must be 0 to 100 percent", ErrInvalid)
 	case strategy != Canary && verb == VerbWeight:
