@@ -42,7 +42,7 @@ func (p *plane) controlState() telemetry.ControlState {
 		return telemetry.ControlState{}
 	}
 	now := p.fleet.Current()
-	s := telemetry.ControlState{Epoch: now.Epoch, Seq: now.Seq, Term: now.Term, Revocations: now.Revoked.Len()}
+	s := telemetry.ControlState{Epoch: now.Epoch, Seq: now.Seq, Term: now.Term, Revocations: now.Revoked.Len(), ClaimsRefused: p.fleet.ClaimsRefused()}
 	if settled := p.fleet.Settled(); settled != nil {
 		s.Settled = settled.Epoch
 	}

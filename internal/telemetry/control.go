@@ -13,6 +13,7 @@ import (
 type ControlState struct {
 	Epoch, Settled, Seq, Term uint64
 	Revocations               int // in force
+	ClaimsRefused             uint64
 	Gateways                  []Member
 }
 
@@ -46,6 +47,7 @@ func NewControl(r prometheus.Registerer, read func() ControlState) *Control {
 		reading[ControlState]{gauge, "mintmark_control_head_seq", "Number of the last state-log row.", func(s ControlState) float64 { return float64(s.Seq) }},
 		reading[ControlState]{gauge, "mintmark_control_term", "Current term.", func(s ControlState) float64 { return float64(s.Term) }},
 		reading[ControlState]{gauge, "mintmark_control_revocations", "Revocations in force.", func(s ControlState) float64 { return float64(s.Revocations) }},
+		reading[ControlState]{prometheus.CounterValue, "mintmark_control_claims_refused_total", "Claims of gateways to state-log rows that control does not hold, not shown to be signed.", func(s ControlState) float64 { return float64(s.ClaimsRefused) }},
 	), &memberReadings{read: read})
 	return &Control{
 		labels:  NewLabels(),
