@@ -186,8 +186,15 @@ func (c *Client) Release(ctx context.Context, id mintmark.ReleaseID) (*Release, 
 }
 
 // PlanRollout says what a rollout and its rollback would mean; nothing changes.
-func (c *Client) PlanRollout(ctx context.Context, service, candidate string) (*Plan, error) {
-	return call[Plan](ctx, c, "POST", "/v1/rollouts:plan", RolloutRequest{Service: service, Candidate: candidate})
+// With resources it says so as if they were applied.
+func (c *Client) PlanRollout(ctx context.Context, service, candidate string, resources ...File) (*Plan, error) {
+	return call[Plan](ctx, c, "POST", "/v1/rollouts:plan", RolloutRequest{Service: service, Candidate: candidate, Resources: resources})
+}
+
+// Stranded lists the tokens of a rollout's candidate that the stable release would
+// not go on with.
+func (c *Client) Stranded(ctx context.Context, id mintmark.RolloutID) (*Stranded, error) {
+	return call[Stranded](ctx, c, "GET", path("rollouts", string(id), "stranded"), nil)
 }
 
 // RolloutPlan is PlanRollout of a rollout that was started.

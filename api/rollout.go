@@ -28,6 +28,8 @@ type RolloutRequest struct {
 	// Plan is what was planned: when the state moved since in a way that matters to
 	// it, nothing is started and the conflict says what changed.
 	Plan *Plan `json:"plan,omitempty"`
+	// Resources are for :plan only: plan as if these files were applied.
+	Resources []File `json:"resources,omitempty"`
 }
 
 // StepRequest is the body of :weight, :pause, :resume, :approve, :promote,
@@ -228,6 +230,46 @@ type Plan struct {
 	// of the same state, but for the number of tokens. Basis is that state by name.
 	Digest string            `json:"digest,omitempty"`
 	Basis  map[string]string `json:"basis,omitempty"`
+	// Stranded counts the harmless live tokens that would be refused in each
+	// direction, and Tainted those that a rollback would revoke because they are wrong.
+	Stranded PlanCount `json:"stranded"`
+	Tainted  int64     `json:"tainted,omitempty"`
+	// Hit are the clients, and the owners of API keys, whose tokens would be revoked
+	// or reissued, most tokens first; HitMore is how many more there are.
+	Hit     []PlanHit `json:"hit,omitempty"`
+	HitMore int       `json:"hit_more,omitempty"`
+	// Load is what a rollback would have to reissue, when it is anything.
+	Load *ReissueLoad `json:"reissue_load,omitempty"`
+	// Applied is false for a plan of files that are not applied yet.
+	Applied bool `json:"applied"`
+}
+
+// PlanCount counts tokens by direction.
+type PlanCount struct {
+	Forward int64 `json:"forward"`
+	Back    int64 `json:"back"`
+}
+
+// PlanHit is whose tokens a switch would cost.
+type PlanHit struct {
+	Direction   string               `json:"direction"` // forward or back
+	Client      mintmark.ClientID    `json:"client"`
+	Owner       string               `json:"owner,omitempty"` // of API keys
+	Class       string               `json:"class"`
+	Disposition mintmark.Disposition `json:"disposition"`
+	Tokens      int64                `json:"tokens"`
+}
+
+// ReissueLoad is the expected course of reissues after a rollback: turns are spread
+// evenly, and a token that expires before its turn needs none.
+type ReissueLoad struct {
+	Tokens        int64 `json:"tokens"`
+	WindowSeconds int64 `json:"window_seconds"`
+	// Peak is the rate per second that is exceeded in one second of a thousand.
+	Peak int64 `json:"peak_per_second"`
+	// Curve is the expected rate, in thousandths of a token per second, in equal parts
+	// of the window.
+	Curve []int64 `json:"curve_milli"`
 }
 
 // PlanLine is one class of tokens of a release.
@@ -239,4 +281,6 @@ type PlanLine struct {
 	Tainted     bool                 `json:"tainted,omitempty"`
 	Disposition mintmark.Disposition `json:"disposition"`
 	Tokens      int64                `json:"tokens"`
+	// Sample are some of them.
+	Sample []mintmark.TokenID `json:"sample,omitempty"`
 }

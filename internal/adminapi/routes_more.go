@@ -72,7 +72,7 @@ func list(s string) []string {
 }
 
 func resourceRoutes() []Route {
-	return []Route{
+	return append([]Route{
 		once("applyResources", "/v1/resources:apply", operators, "Apply resources, all or none", func(s *Server, ctx context.Context, actor string, r api.ApplyRequest) (*api.ApplyAnswer, error) {
 			return s.cfg.Control.Apply(ctx, actor, r)
 		}),
@@ -94,7 +94,7 @@ func resourceRoutes() []Route {
 			}
 			return raw(schema, nil)
 		}),
-	}
+	}, whatIfRoutes()...)
 }
 
 func raw(v any, err error) (*json.RawMessage, error) {

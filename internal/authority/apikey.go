@@ -86,6 +86,7 @@ func (a *Authority) apiKey(ctx context.Context, q APIKeyRequest, from *ledger.To
 		if err := mintable(v, &tok); err != nil {
 			return ledger.Batch{}, fmt.Errorf("%w: %w", ErrRequest, err)
 		}
+		a.shadow(t, &tok)
 		if out, err = a.opaque(tok, w); err != nil {
 			return ledger.Batch{}, err
 		}

@@ -57,7 +57,7 @@ func (a *app) releaseCmd() *cobra.Command {
 
 func (a *app) rolloutCmd() *cobra.Command {
 	return noun("rollout", "Move a service from a stable release to a candidate, and back",
-		a.rolloutStart(), a.rolloutStatus(), a.rolloutList(), a.rolloutPlan(), a.rolloutGate(), a.rolloutHistory(), a.rolloutExplain(),
+		a.rolloutStart(), a.rolloutStatus(), a.rolloutList(), a.rolloutPlan(), a.rolloutStranded(), a.rolloutGate(), a.rolloutHistory(), a.rolloutExplain(),
 		a.rolloutStep("set-weight ID PERCENT", "Change a canary's share", "weight", cobra.ExactArgs(2)),
 		a.rolloutStep("pause ID", "Keep the candidate's share where it is; a failing health still takes it back", "pause", cobra.ExactArgs(1)),
 		a.rolloutStep("resume ID", "Let a paused rollout go on", "resume", cobra.ExactArgs(1)),
@@ -108,41 +108,6 @@ func (a *app) rolloutList() *cobra.Command {
 			return show(rs, t, nil)
 		},
 	})
-}
-
-func (a *app) rolloutPlan() *cobra.Command {
-	return a.call(call{
-		use: "plan ID | plan SERVICE CANDIDATE", short: "Count live tokens stranded in each direction; exits 20 when not rollback-safe",
-		long:    "With a rollout's id: what rolling it back now would mean. With a service and a candidate: what starting one would.",
-		example: "  mintmark rollout plan orders v2", args: cobra.RangeArgs(1, 2), complete: rolloutNames,
-		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
-			if len(args) == 2 {
-				return plan(c.PlanRollout(ctx, args[0], args[1]))
-			}
-			return plan(c.RolloutPlan(ctx, mintmark.RolloutID(args[0])))
-		},
-	})
-}
-
-// plan shows both directions; not rollback-safe is exit 20.
-func plan(p *api.Plan, err error) (result, error) {
-	if err != nil {
-		return result{}, err
-	}
-	r := result{value: p, table: table{head: []string{"DIRECTION", "MINTED BY", "UNDER", "CLASS", "COMPAT", "TAINTED", "DISPOSITION", "LIVE TOKENS"}}}
-	add := func(direction string, lines []api.PlanLine) {
-		for _, l := range lines {
-			r.table.rows = append(r.table.rows, []string{direction, string(l.Release), string(l.Under), l.Class, l.Compat, yes(l.Tainted), l.Disposition.String(), num(l.Tokens)})
-		}
-	}
-	add("forward", p.Forward)
-	add("back", p.Back)
-	verdict := "rollback-safe: rolling back strands no harmless token"
-	if !p.Safe {
-		verdict, r.exit = "NOT rollback-safe", api.ExitNotSafe
-	}
-	r.notes = append([]string{"", verdict}, p.Reasons...)
-	return r, nil
 }
 
 func (a *app) rolloutStep(use, short, verb string, args cobra.PositionalArgs) *cobra.Command {

@@ -1,52 +1,69 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/epoch"
-	"github.com/mintmark/mintmark/internal/ledger"
 	"github.com/mintmark/mintmark/internal/rollout"
 )
 
-// maxClassified bounds how many tokens are looked at one by one; above it the
-// classes of the tainted are counted by selector, which may count a token with two
-// taints twice.
-const maxClassified = 20_000
-
-// Plan says what moving a service to a candidate, and back, would mean.
-func (c *Control) Plan(ctx context.Context, service, candidate string) (*api.Plan, error) {
+// Plan says what moving a service to a candidate, and back, would mean. With files
+// it says so as if they were applied; nothing changes.
+func (c *Control) Plan(ctx context.Context, service, candidate string, files ...api.File) (*api.Plan, error) {
 	entry := c.cfg.State.Current().Table.Service(service)
 	if entry == nil {
 		return nil, fmt.Errorf("%w: there is no service %.70q", ErrNotFound, service)
 	}
 	svc, stable := entry.Service, entry.Split.Stable
+	if len(files) > 0 {
+		next, err := c.Candidate(ctx, files, false)
+		if err != nil {
+			return nil, err
+		}
+		svc = next.service(service)
+	}
 	rules, err := rollout.Rules(svc, stable, candidate, rollout.Options{})
 	if err != nil {
 		return nil, err
 	}
 	from, to := mintmark.NewReleaseID(service, stable), mintmark.NewReleaseID(service, candidate)
-	live, err := c.cfg.Tokens.CountLive(ctx, mintmark.Selector{Release: from}, mintmark.Cutoff{}, c.cfg.Now())
-	if err != nil {
-		return nil, fmt.Errorf("count tokens of %s: %w", from, err)
-	}
-	counts := map[mintmark.ReleaseID]map[string]int64{from: {"": live}}
-	if counts[to], err = c.classes(ctx, to, rules); err != nil {
-		return nil, err
-	}
-	p, err := rollout.NewPlan(svc, stable, candidate, counts)
+	forward := []epoch.DispositionRule{rollout.Forward(svc, stable, candidate)}
+	there, err := c.census(ctx, from, forward, nil, maxGlanced)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Plan{Service: service, Stable: stable, Candidate: candidate, Safe: p.Safe, Reasons: p.Reasons}
+	back, err := c.census(ctx, to, rules, rollout.Selectors(svc, stable, candidate, rules), maxGlanced)
+	if err != nil {
+		return nil, err
+	}
+	p, err := rollout.NewPlan(svc, stable, candidate, map[mintmark.ReleaseID]map[string]int64{from: there.count, to: back.count})
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Plan{Service: service, Stable: stable, Candidate: candidate, Safe: p.Safe, Reasons: p.Reasons, Applied: len(files) == 0}
 	for _, l := range p.Forward {
-		out.Forward = append(out.Forward, lineOf(l))
+		out.Forward = append(out.Forward, lineOf(l, there))
+		if l.Disposition == mintmark.Revoke {
+			out.Stranded.Forward += l.Tokens
+		}
 	}
 	for _, l := range p.Back {
-		out.Back = append(out.Back, lineOf(l))
+		out.Back = append(out.Back, lineOf(l, back))
+		switch {
+		case l.Disposition != mintmark.Revoke:
+		case l.Tainted:
+			out.Tainted += l.Tokens
+		default:
+			out.Stranded.Back += l.Tokens
+		}
 	}
+	whom(out, there.hits("forward", forward), back.hits("back", rules))
+	out.Load = back.load(int64(c.cfg.Spread.Seconds()))
 	c.basis(out, svc)
 	return out, nil
 }
@@ -63,65 +80,23 @@ func (c *Control) RolloutPlan(ctx context.Context, id string) (*api.Plan, error)
 	return c.Plan(ctx, r.Service, r.Candidate)
 }
 
-func lineOf(l rollout.Line) api.PlanLine {
+func lineOf(l rollout.Line, of *census) api.PlanLine {
 	return api.PlanLine{
 		Release: l.Release, Under: l.Under, Class: l.Class, Compat: string(l.Compat), Tainted: l.Tainted, Disposition: l.Disposition, Tokens: l.Tokens,
+		Sample: of.sample[l.Class],
 	}
 }
 
-// classes counts a release's live tokens by the rule that decides about them.
-func (c *Control) classes(ctx context.Context, release mintmark.ReleaseID, rules []epoch.DispositionRule) (map[string]int64, error) {
-	now := c.cfg.Now()
-	sel := mintmark.Selector{Release: release}
-	all, err := c.cfg.Tokens.CountLive(ctx, sel, mintmark.Cutoff{}, now)
-	if err != nil {
-		return nil, fmt.Errorf("count tokens of %s: %w", release, err)
-	}
-	out := map[string]int64{}
-	if all <= maxClassified {
-		return out, c.classify(ctx, sel, rules, out)
-	}
-	entry := c.cfg.State.Current().Table.Service(release.Service())
-	if entry == nil {
-		return out, nil
-	}
-	rest := all
-	for _, taint := range rollout.Selectors(entry.Service, entry.Split.Stable, release.Name(), rules) {
-		class := rollout.OverScoped
-		switch {
-		case taint.Audience != "":
-			class = rollout.WrongAudience
-		case taint.Scope == "":
-			continue
-		}
-		n, err := c.cfg.Tokens.CountLive(ctx, taint, mintmark.Cutoff{}, now)
-		if err != nil {
-			return nil, fmt.Errorf("count tokens of %s: %w", release, err)
-		}
-		n = min(n, rest)
-		out[class] += n
-		rest -= n
-	}
-	out[rules[len(rules)-1].Class] += rest
-	return out, nil
-}
+// maxHit is how many of those who would be hit a plan names.
+const maxHit = 50
 
-func (c *Control) classify(ctx context.Context, sel mintmark.Selector, rules []epoch.DispositionRule, out map[string]int64) error {
-	f := ledger.TokenFilter{Selector: sel, States: liveStates, Now: c.cfg.Now(), Limit: 1000}
-	for seen := 0; seen <= 2*maxClassified; seen += f.Limit {
-		rows, err := c.cfg.Tokens.Tokens(ctx, f)
-		if err != nil {
-			return fmt.Errorf("read tokens of %s: %w", sel.Release, err)
-		}
-		for i := range rows {
-			f.After = rows[i].ID
-			if r := rollout.Classify(rules, &rows[i].Token); r != nil {
-				out[r.Class]++
-			}
-		}
-		if len(rows) < f.Limit {
-			break
-		}
+// whom puts into a plan who would be hit, most tokens first.
+func whom(p *api.Plan, lists ...[]api.PlanHit) {
+	p.Hit = slices.Concat(lists...)
+	slices.SortStableFunc(p.Hit, func(a, b api.PlanHit) int {
+		return cmp.Or(cmp.Compare(b.Tokens, a.Tokens), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Class, b.Class))
+	})
+	if n := len(p.Hit) - maxHit; n > 0 {
+		p.Hit, p.HitMore = p.Hit[:maxHit], n
 	}
-	return nil
 }

@@ -37,7 +37,8 @@ func (c *Control) takeBack(ctx context.Context, s *step, override map[string]min
 	if err != nil {
 		return err
 	}
-	for _, sel := range rollout.Selectors(&s.svc, s.r.Stable, s.r.Candidate, rules) {
+	taken := rollout.Selectors(&s.svc, s.r.Stable, s.r.Candidate, rules)
+	for _, sel := range taken {
 		// The fleet bounds each by the row's own issuance number.
 		s.facts = append(s.facts, mintmark.Revocation{
 			Action: mintmark.ActionRevoke, Selector: sel, Reason: "rollback of " + string(mintmark.NewReleaseID(s.r.Service, s.r.Candidate)),
@@ -46,7 +47,7 @@ func (c *Control) takeBack(ctx context.Context, s *step, override map[string]min
 	}
 	release := mintmark.NewReleaseID(s.r.Service, s.r.Candidate)
 	// Counting is for the receipt: it must not keep a bad release in place.
-	counts, err := c.classes(ctx, release, rules)
+	counts, err := c.classes(ctx, release, rules, taken)
 	if err != nil {
 		c.cfg.Log.Warn("tokens not counted", "rollout", s.r.ID, "error", err)
 	}

@@ -25,6 +25,9 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	if done := earlier(ctx); done != "" {
 		return c.stepped(ctx, done, req.Wait, req.Timeout)
 	}
+	if len(req.Resources) > 0 {
+		return nil, fmt.Errorf("%w: resources are for a plan only: apply them first, then start the rollout with its plan", ErrInvalid)
+	}
 	spec, err := c.fill(&req)
 	if err != nil {
 		return nil, err

@@ -96,6 +96,13 @@ func Rules(svc *epoch.Service, stable, candidate string, o Options) ([]epoch.Dis
 	return rules, nil
 }
 
+// Forward says what becomes of the stable release's tokens as traffic moves to a
+// candidate: a rule for all of them.
+func Forward(svc *epoch.Service, stable, candidate string) epoch.DispositionRule {
+	c := CompatOf(svc, stable, candidate)
+	return epoch.DispositionRule{Class: string(c), Disposition: defaults[c]}
+}
+
 // allowedScopes is never empty: a rule without a list would hold for every token.
 func allowedScopes(m *epoch.Mint) []string {
 	return mintmark.SortedSet(slices.Concat(m.Scopes, m.DefaultScopes, m.ForcedScopes, protocolScopes))
