@@ -20,7 +20,7 @@ func playDemo(ctx context.Context, o cli.DemoOptions) error {
 		in = os.Stdin
 	}
 	return demo.Run(ctx, demo.Options{
-		Dir: o.Dir, Script: o.Script, Conduct: o.Conduct, Clients: o.Clients, Percent: o.Percent,
+		Dir: o.Dir, Script: o.Script, Fault: o.Fault, ByHand: o.ByHand, Clients: o.Clients, Percent: o.Percent,
 		After: o.After, Seed: o.Seed, Binary: binary, JSON: o.JSON, Color: o.Color, In: in, Out: o.Stdout,
 	})
 }

@@ -91,8 +91,10 @@ type DemoOptions struct {
 	Script bool
 	// Dir keeps the data in a new directory; empty means a temporary one.
 	Dir string
-	// Conduct is how the candidate misbehaves: scopes, audience or errors.
-	Conduct string
+	// Fault is how the candidate misbehaves, none among them; ByHand leaves it to a
+	// person to take it back.
+	Fault  string
+	ByHand bool
 	// Clients is how many synthetic clients run.
 	Clients int
 	// Percent is the candidate's share; After how long the crowd goes on once it was

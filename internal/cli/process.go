@@ -183,8 +183,10 @@ func (a *app) demoCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Watch the main job happen: one command, no configuration", Args: cobra.NoArgs,
 		Long: "Starts control, three gateways, a sample service in two releases and synthetic clients on loopback. Keys make\n" +
-			"the candidate misbehave and roll it back; each step prints the command a person would have typed.\n" +
-			"With --script it plays the whole story unattended and exits 0 only if the guarantees held.",
+			"the candidate misbehave; Mintmark notices by itself, takes it back and says why. Each step prints the command a\n" +
+			"person would have typed. With --script it plays the whole story unattended, and exits 0 only if the fault was\n" +
+			"noticed by the right metric and the guarantees held, by the clients' own account.",
+		Example: "  mintmark demo\n  mintmark demo --script --fault 5xx\n  mintmark demo --script --fault over-scoped --by-hand",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.Runner.Demo == nil {
 				return notBuilt(cmd)
@@ -201,7 +203,8 @@ func (a *app) demoCmd() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&o.Script, "script", false, "play the whole story unattended")
 	f.StringVar(&o.Dir, "dir", "", "keep the data in this new directory (default: a temporary one, removed)")
-	f.StringVar(&o.Conduct, "conduct", "scopes", "how the candidate misbehaves: scopes, audience or errors")
+	f.StringVar(&o.Fault, "fault", "over-scoped", "how the candidate misbehaves: over-scoped, wrong-audience, stranded, 5xx, slow, upstream-401 or none")
+	f.BoolVar(&o.ByHand, "by-hand", false, "a person takes the candidate back, in place of Mintmark")
 	f.IntVar(&o.Clients, "clients", 300, "synthetic clients, 30 to 5000")
 	f.StringVar(&o.Percent, "percent", "25", "candidate's share of the traffic")
 	f.DurationVar(&o.After, "after", 3*time.Second, "how long the clients go on after the rollback")

@@ -250,9 +250,8 @@ func (w *walker) call(ctx context.Context, h *held) {
 		} else {
 			s.Upstream.Add(1)
 		}
-		if harmful && bound {
-			s.HarmfulAccepted.Add(1)
-			s.violate("%s: harmful token of %s admitted by %s", w.name, h.minted, gateway)
+		if served := res.Header.Get("Orders-Release") == candidate; harmful || served {
+			s.admitted(metCanary{started.UnixNano(), fmt.Sprintf("%s at %s", w.name, gateway), harmful, served})
 		}
 	case res.StatusCode == http.StatusServiceUnavailable:
 		s.Unknown.Add(1)

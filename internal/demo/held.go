@@ -23,11 +23,14 @@ type held struct {
 const (
 	harmScope    = "orders.admin"
 	harmAudience = "https://payroll.example"
+	// newAudience is of the shape that only the candidate knows.
+	newAudience = "https://orders-v2.example"
 )
 
-// harmful reports whether the client was handed more than it should have.
+// harmful reports whether the client was handed more than it should have, or what
+// the stable release can't take.
 func (h *held) harmful() bool {
-	return slices.Contains(h.scopes, harmScope) || slices.Contains(h.aud, harmAudience)
+	return slices.Contains(h.scopes, harmScope) || slices.Contains(h.aud, harmAudience) || slices.Contains(h.aud, newAudience)
 }
 
 // look reads a JWT's payload without verifying it: the client's own view.

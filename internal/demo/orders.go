@@ -15,13 +15,23 @@ import (
 // the identity headers of the gateway and says which release answered.
 type Orders struct {
 	Release string
-	// Failing makes every answer a 500: how a release turns out bad upstream.
-	Failing atomic.Bool
 	// Served counts answered requests.
 	Served atomic.Int64
 
+	fault    atomic.Pointer[fault] // nil is none; how a release turns out bad upstream
 	listener net.Listener
 	server   *http.Server
+}
+
+// misbehave makes the release's servers behave so from now on.
+func (o *Orders) misbehave(f fault) { o.fault.Store(&f) }
+
+// at is the fault of the release's servers.
+func (o *Orders) at() fault {
+	if f := o.fault.Load(); f != nil {
+		return *f
+	}
+	return healthy
 }
 
 // NewOrders listens on a free loopback port. Run serves.
@@ -64,9 +74,18 @@ type answer struct {
 func (o *Orders) answer(w http.ResponseWriter, r *http.Request) {
 	o.Served.Add(1)
 	w.Header().Set("Orders-Release", o.Release)
-	if o.Failing.Load() {
+	switch o.at() {
+	case serverErrors:
 		http.Error(w, "the release is broken on purpose", http.StatusInternalServerError)
 		return
+	case upstream401:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "the release is broken on purpose", http.StatusUnauthorized)
+		return
+	case slow:
+		if sleep(r.Context(), slowness) != nil {
+			return
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer{

@@ -17,7 +17,8 @@ import (
 type Options struct {
 	Dir     string // "" for a temporary directory, removed at the end
 	Script  bool
-	Conduct string // scopes, audience or errors
+	Fault   string // how the candidate misbehaves: one of Faults
+	ByHand  bool   // a person takes the candidate back
 	Clients int
 	Percent string
 	After   time.Duration
@@ -33,10 +34,11 @@ type Options struct {
 
 // Check refuses what can't be played.
 func (o *Options) Check() error {
-	switch conduct(o.Conduct) {
-	case overScoped, wrongAudience, failing:
-	default:
-		return fmt.Errorf("--conduct %q: want scopes, audience or errors", o.Conduct)
+	if err := checkFault(o.Fault); err != nil {
+		return err
+	}
+	if o.ByHand && fault(o.Fault) == healthy {
+		return errors.New("--by-hand takes the candidate back: it does not go with --fault none")
 	}
 	if o.Clients < 30 || o.Clients > 5000 {
 		return fmt.Errorf("--clients %d: want 30 to 5000", o.Clients)
@@ -77,12 +79,12 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	story := &Story{World: w}
+	story := &Story{World: w, ByHand: o.ByHand}
 	w.RunCrowd(ctx)
 	if !o.Script {
 		return view(ctx, story, say, o)
 	}
-	err = story.Play(ctx, Script{Conduct: conduct(o.Conduct), Percent: o.Percent, After: o.After})
+	err = story.Play(ctx, Script{Fault: fault(o.Fault), Percent: o.Percent, After: o.After})
 	stop()
 	w.Close()
 	if err == nil {
@@ -99,22 +101,26 @@ func Run(ctx context.Context, o Options) error {
 
 // printJSON prints what the script showed, for programs.
 func printJSON(out io.Writer, s *Story, failed error) error {
-	score := s.World.Crowd.Score
+	score, told := s.World.Crowd.Score, s.Told()
 	result := struct {
 		OK              bool              `json:"ok"`
 		Error           string            `json:"error,omitempty"`
-		Receipt         *mintmark.Receipt `json:"receipt"`
+		Fault           string            `json:"fault"`
+		NoticedNS       time.Duration     `json:"noticed_ns"`
 		RollbackNS      time.Duration     `json:"rollback_ns"`
+		Receipt         *mintmark.Receipt `json:"receipt"`
 		Requests        int64             `json:"requests"`
 		Harmful         int64             `json:"harmful_issued"`
 		HarmfulTried    int64             `json:"harmful_presented_after"`
 		HarmfulAccepted int64             `json:"harmful_accepted_after"`
+		CandidateAfter  int64             `json:"candidate_served_after"`
 		HarmlessRefused int64             `json:"harmless_refused"`
 		Unknown         int64             `json:"unknown_503"`
 		Violations      []string          `json:"violations"`
 	}{
-		OK: failed == nil, Receipt: s.Receipt, RollbackNS: s.RollbackTook, Requests: score.Requests.Load(),
-		Harmful: score.Harmful.Load(), HarmfulTried: score.HarmfulTried.Load(), HarmfulAccepted: score.HarmfulAccepted.Load(),
+		OK: failed == nil, Fault: string(told.Fault), NoticedNS: told.Noticed, RollbackNS: told.Took, Receipt: told.Receipt,
+		Requests: score.Requests.Load(), Harmful: score.Harmful.Load(), HarmfulTried: score.HarmfulTried.Load(),
+		HarmfulAccepted: score.HarmfulAccepted.Load(), CandidateAfter: score.CandidateAfter.Load(),
 		HarmlessRefused: score.Harmless401.Load(), Unknown: score.Unknown.Load(), Violations: score.Violations(),
 	}
 	if failed != nil {
@@ -205,9 +211,9 @@ func (n *narrator) report(s *Story, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	score := s.World.Crowd.Score
-	if s.Receipt != nil {
-		fmt.Fprintln(n.out, n.paint("1", "\nReceipt"))
-		fmt.Fprintln(n.out, s.ReceiptJSON())
+	told := s.Told()
+	if told.Receipt != nil {
+		n.receipt(told.Receipt)
 	}
 	fmt.Fprintln(n.out, n.paint("1", "\nThe clients' own account"))
 	for _, row := range []struct {
@@ -221,6 +227,7 @@ func (n *narrator) report(s *Story, err error) {
 		{"harmful tokens handed out", score.Harmful.Load()},
 		{"harmful tokens presented after the rollback returned", score.HarmfulTried.Load()},
 		{"harmful tokens accepted after the rollback returned", score.HarmfulAccepted.Load()},
+		{"requests that met orders/v2 after the rollback returned", score.CandidateAfter.Load()},
 		{"harmless tokens refused", score.Harmless401.Load()},
 		{"open streams of harmful tokens cut", score.StreamsCut.Load()},
 		{"told to come back (503)", score.Unknown.Load()},
@@ -233,9 +240,43 @@ func (n *narrator) report(s *Story, err error) {
 	for _, v := range score.Violations() {
 		fmt.Fprintln(n.out, n.paint("31", "            "+v))
 	}
+	if told.Noticed > 0 {
+		fmt.Fprintln(n.out)
+		for _, l := range []struct {
+			what string
+			took time.Duration
+		}{{"time to notice: from the fault to the decision", told.Noticed}, {"from the commit until every gateway had applied it", told.Took}} {
+			fmt.Fprintf(n.out, "%10s  %s\n", l.took.Round(100*time.Microsecond), l.what)
+		}
+	}
 	if err != nil {
 		fmt.Fprintln(n.out, n.paint("31;1", "\nFAILED: ")+err.Error())
 		return
 	}
 	fmt.Fprintln(n.out, n.paint("32;1", "\nThe guarantees held."))
+}
+
+// receipt prints what a person wants to know of a receipt; all of it is the
+// command's that it names. mu is held.
+func (n *narrator) receipt(r *mintmark.Receipt) {
+	fmt.Fprintln(n.out, n.paint("1", "\nReceipt "+string(r.ID)))
+	for _, l := range receiptLines(r) {
+		fmt.Fprintln(n.out, "  "+l)
+	}
+	fmt.Fprintln(n.out, n.paint("36", "  $ mintmark receipt get "+string(r.ID)+" -o json | mintmark receipt verify -"))
+}
+
+// receiptLines is a receipt in few lines.
+func receiptLines(r *mintmark.Receipt) []string {
+	out := []string{fmt.Sprintf("%s of %s by %s: %s after %s", r.Kind, r.Release, r.Actor, r.Outcome, r.Elapsed.Round(100*time.Microsecond))}
+	if r.Reason != "" {
+		out = append(out, "reason: "+r.Reason)
+	}
+	for _, g := range r.Gateways {
+		out = append(out, fmt.Sprintf("%-6s %-16s after %-8s streams cut %d", g.Gateway, g.Reach, g.Applied.Round(100*time.Microsecond), g.StreamsCut))
+	}
+	for _, d := range r.Dispositions {
+		out = append(out, fmt.Sprintf("%s %-15s %-8s %d live tokens", d.Release, d.Class, d.Disposition, d.Tokens))
+	}
+	return append(out, fmt.Sprintf("row %d of the state log, hash %.16s…, signed by key %s", r.Seq, r.RowHash, r.KeyID))
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,12 +17,16 @@ type scene struct {
 	stable, canary                         *gauge // of the two releases
 	answered, unknown, failed, unreachable int64
 	harmful, refused, accepted, harmless   int64
-	failing                                bool // the candidate answers 500
+	fault                                  fault // of the candidate
+	byHand                                 bool  // people take candidates back
+	gate                                   *api.Gate
+	trail                                  []float64 // log10 E, oldest first
+	explanation                            []string
+	showWhy                                bool
 	fleet                                  *api.Gateways
 	rollout                                *api.Rollout // nil: none, or not known while busy
 	trouble                                string       // why control did not answer
 	receipt                                *mintmark.Receipt
-	took                                   time.Duration // by the rollback, as the caller saw it
 	showReceipt                            bool
 	busy                                   string // what a key began and is not over
 	lines                                  []string
@@ -43,9 +48,12 @@ func (s *scene) render(width, height int, paint func(code, text string) string) 
 	foot := &page{width: width, paint: paint}
 	s.foot(foot)
 	room := max(0, height-len(p.lines)-len(foot.lines)-1)
-	if s.showReceipt {
+	switch {
+	case s.showReceipt:
 		s.drawReceipt(p, room)
-	} else {
+	case s.showWhy:
+		s.drawWhy(p, room)
+	default:
 		for _, l := range s.lines[max(0, len(s.lines)-room):] {
 			code := ""
 			switch {
@@ -92,9 +100,10 @@ func (s *scene) top(p *page) {
 		p.line(part{bold, "rollout    "}, part{"", fmt.Sprintf("%s → %s   %s   ", r.Stable, r.Candidate, strings.ReplaceAll(r.State, "_", " "))}, part{"", bar(r.Percent, 20)}, part{"", " " + r.Percent + " %"})
 	}
 	p.line(part{bold, "orders/v1  "}, part{"", s.stable.picture()})
+	s.evidence(p)
 	note := part{}
-	if s.failing {
-		note = part{red, "  ✖ answers 500"}
+	if s.fault != healthy && s.fault != "" {
+		note = part{red, "  ✖ " + string(s.fault)}
 	}
 	p.line(part{bold, "orders/v2  "}, part{"", s.canary.picture()}, note)
 	p.line(part{bold, "clients    "}, part{"", fmt.Sprintf("answered %d   503 %d   5xx %d   unreachable %d", s.answered, s.unknown, s.failed, s.unreachable)})
@@ -113,17 +122,65 @@ func verdict(n int64, what string) part {
 // next is what to do now, for somebody who sees this for the first time.
 func (s *scene) next() string {
 	open := s.rollout != nil && s.rollout.State != "rolled_back" && s.rollout.State != "finalised"
+	bad := s.harmful > 0 || s.fault != healthy && s.fault != ""
 	switch {
 	case s.busy != "":
 		return "…"
-	case open && (s.harmful > 0 || s.failing):
+	case open && bad && s.byHand:
 		return "press b: take v2 back, with what it should not have handed out"
+	case open && bad:
+		return "wait: Mintmark notices, and takes v2 back by itself"
 	case open:
-		return "press s, a or 5: let v2 misbehave"
+		return "press s, a, t, 5, l or u: let v2 misbehave; p: promote it"
 	case s.receipt != nil:
-		return "press r: the signed receipt; c: once more; q: the clients' account"
+		return "press e: why; r: the signed receipt; c: once more; q: the clients' account"
 	}
 	return "press c: give orders/v2 a share of the subjects"
+}
+
+// evidence draws how sure Mintmark is that the candidate is bad.
+func (s *scene) evidence(p *page) {
+	g := s.gate
+	if g == nil || g.Alpha <= 0 {
+		return
+	}
+	limit := math.Log10(1 / g.Alpha)
+	code := ""
+	if g.Verdict == api.VerdictFail {
+		code = red
+	}
+	text := fmt.Sprintf("%s  %s   E = %.3g, fails at %.0f", sparks(s.trail, limit), g.Verdict, g.EFail, 1/g.Alpha)
+	if g.RateRatio != nil && g.Metric != "" {
+		hi := "∞"
+		if g.RateRatio.Hi != nil {
+			hi = fmt.Sprintf("%.3g", *g.RateRatio.Hi)
+		}
+		text += fmt.Sprintf("   %s %.3g times (%.3g to %s)", g.Metric, g.RateRatio.Est, g.RateRatio.Lo, hi)
+	}
+	p.line(part{bold, "evidence   "}, part{code, text})
+}
+
+// sparks draws values from 0 to top.
+func sparks(values []float64, top float64) string {
+	var b strings.Builder
+	b.WriteString(strings.Repeat(" ", max(0, trailLength-len(values))))
+	for _, v := range values {
+		b.WriteRune([]rune("▁▂▃▄▅▆▇█")[int(min(max(v/top, 0), 1)*7)])
+	}
+	return b.String()
+}
+
+// trailLength is how many looks at the evidence are drawn.
+const trailLength = 24
+
+// drawWhy draws what mintmark rollout explain says.
+func (s *scene) drawWhy(p *page, room int) {
+	first := len(p.lines)
+	p.line(part{cyan, "$ mintmark rollout explain " + service})
+	for _, l := range s.explanation {
+		p.line(part{"", l})
+	}
+	p.lines = p.lines[:min(len(p.lines), first+room)]
 }
 
 // foot draws what to do now and the keys.
@@ -131,7 +188,7 @@ func (s *scene) foot(p *page) {
 	p.line(part{bold, "next       "}, part{yellow, s.next()})
 	var row []part
 	used := 0
-	for _, k := range []string{"c canary", "s over-scoped tokens", "a wrong audience", "5 errors", "b roll back", "r receipt", "k kill a gateway", "q quit"} {
+	for _, k := range s.keys() {
 		n := utf8.RuneCountInString(k) + 4
 		if used+n > p.width {
 			p.line(row...)
@@ -142,18 +199,26 @@ func (s *scene) foot(p *page) {
 	p.line(row...)
 }
 
+// keys are what the keys do, each beginning with the key.
+func (s *scene) keys() []string {
+	out := []string{"c canary"}
+	for _, t := range troubles() {
+		out = append(out, string(t.key)+" "+t.short)
+	}
+	return append(out, "b roll back", "p promote", "e why", "r receipt", "k kill a gateway", "q quit")
+}
+
 // drawReceipt draws what a person wants of the receipt; all of it is printed at
 // the end.
 func (s *scene) drawReceipt(p *page, room int) {
 	r, first := s.receipt, len(p.lines)
-	p.line(part{bold, "receipt    "}, part{"", fmt.Sprintf("%s   %s: ", r.ID, r.Kind)}, part{green, string(r.Outcome)}, part{"", fmt.Sprintf(" in %s", s.took.Round(time.Millisecond))})
-	for _, g := range r.Gateways {
-		p.line(part{"", fmt.Sprintf("           %-6s %-16s after %-8s streams cut %d", g.Gateway, g.Reach, g.Applied.Round(100*time.Microsecond), g.StreamsCut)})
+	for i, l := range append([]string{string(r.ID)}, receiptLines(r)...) {
+		label := "           "
+		if i == 0 {
+			label = "receipt    "
+		}
+		p.line(part{bold, label}, part{"", l})
 	}
-	for _, d := range r.Dispositions {
-		p.line(part{"", fmt.Sprintf("           %s %-15s %-8s %d live tokens", d.Release, d.Class, d.Disposition, d.Tokens)})
-	}
-	p.line(part{"", fmt.Sprintf("           row %d of the state log, hash %.16s…, signed by key %s", r.Seq, r.RowHash, r.KeyID)})
 	p.line(part{cyan, "           $ mintmark receipt get " + string(r.ID) + " -o json | mintmark receipt verify -"})
 	p.lines = p.lines[:min(len(p.lines), first+room)]
 }

@@ -63,10 +63,11 @@ func TestSceneSaysWhatToDoNext(t *testing.T) {
 		want   string
 	}{
 		{"at the start", func(s *scene) { s.receipt = nil }, "press c"},
-		{"canary", func(s *scene) { s.rollout = &api.Rollout{State: "progressing"} }, "press s, a or 5"},
-		{"harm", func(s *scene) { s.rollout, s.harmful = &api.Rollout{State: "progressing"}, 3 }, "press b"},
-		{"errors", func(s *scene) { s.rollout, s.failing = &api.Rollout{State: "progressing"}, true }, "press b"},
-		{"after", func(s *scene) { s.rollout = &api.Rollout{State: "rolled_back"} }, "press r"},
+		{"canary", func(s *scene) { s.rollout = &api.Rollout{State: "progressing"} }, "press s, a, t"},
+		{"harm", func(s *scene) { s.rollout, s.harmful = &api.Rollout{State: "progressing"}, 3 }, "wait: Mintmark notices"},
+		{"harm, by hand", func(s *scene) { s.rollout, s.harmful, s.byHand = &api.Rollout{State: "progressing"}, 3, true }, "press b"},
+		{"errors", func(s *scene) { s.rollout, s.fault = &api.Rollout{State: "progressing"}, serverErrors }, "wait: Mintmark notices"},
+		{"after", func(s *scene) { s.rollout = &api.Rollout{State: "rolled_back"} }, "press e"},
 		{"busy", func(s *scene) { s.busy = "x" }, "…"},
 	} {
 		s := aScene()

@@ -30,23 +30,80 @@ type Score struct {
 	// HarmfulAccepted counts harmful tokens admitted by a request that *started*
 	// after the cut. Must be 0.
 	HarmfulAccepted atomic.Int64
+	// CandidateAfter counts requests that started after the cut and met the release
+	// that was taken back. Must be 0.
+	CandidateAfter atomic.Int64
 	// Harmless401 counts live harmless tokens that were answered 401 or 403. Must
 	// be 0, always.
 	Harmless401 atomic.Int64
 
-	cut atomic.Int64 // Unix nanoseconds after which harmful tokens must be refused; 0 not yet
-
 	mu         sync.Mutex
-	violations []string // guarded by mu; bounded
+	cut        int64       // guarded by mu; see Cut; 0 not yet
+	met        []metCanary // guarded by mu; before the cut is known; bounded
+	violations []string    // guarded by mu; bounded
 }
 
-// Cut says that the command taking back harmful tokens has returned, now.
-func (s *Score) Cut(now time.Time) { s.cut.Store(now.UnixNano()) }
+// metCanary is a request whose token was harmful or that the candidate served: what
+// may not happen after the cut.
+type metCanary struct {
+	started int64 // Unix nanoseconds
+	what    string
+	harmful bool
+	served  bool
+}
+
+// maxMet bounds what is remembered until the cut is known: the newest.
+const maxMet = 1 << 16
+
+// Cut says that the rollback was effective at a moment, which may have passed: what
+// was seen since is counted now.
+func (s *Score) Cut(at time.Time) {
+	s.mu.Lock()
+	met := s.met
+	s.cut, s.met = at.UnixNano(), nil
+	s.mu.Unlock()
+	for _, m := range met {
+		s.admitted(m)
+	}
+}
+
+// Reopen forgets the cut: the next rollout begins.
+func (s *Score) Reopen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut, s.met = 0, nil
+}
 
 // after reports whether a request started at t is bound by the cut.
 func (s *Score) after(t time.Time) bool {
-	c := s.cut.Load()
-	return c != 0 && t.UnixNano() > c
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut != 0 && t.UnixNano() > s.cut
+}
+
+// admitted counts a request that was let through, now or once the cut is known.
+func (s *Score) admitted(m metCanary) {
+	s.mu.Lock()
+	cut := s.cut
+	if cut == 0 {
+		if len(s.met) >= maxMet {
+			s.met = append(s.met[:0], s.met[maxMet/2:]...)
+		}
+		s.met = append(s.met, m)
+	}
+	s.mu.Unlock()
+	if cut == 0 || m.started <= cut {
+		return
+	}
+	late := time.Duration(m.started - cut).Round(time.Microsecond)
+	if m.harmful {
+		s.HarmfulAccepted.Add(1)
+		s.violate("%s: a harmful token was admitted %s after the rollback", m.what, late)
+	}
+	if m.served {
+		s.CandidateAfter.Add(1)
+		s.violate("%s: served by the release that was taken back, %s after the rollback", m.what, late)
+	}
 }
 
 // violate keeps the first violations for the report.
@@ -69,6 +126,9 @@ func (s *Score) Violations() []string {
 func (s *Score) Held() error {
 	if n := s.HarmfulAccepted.Load(); n > 0 {
 		return fmt.Errorf("%d harmful tokens were accepted after the rollback had returned", n)
+	}
+	if n := s.CandidateAfter.Load(); n > 0 {
+		return fmt.Errorf("%d requests met the candidate after the rollback had returned", n)
 	}
 	if n := s.Harmless401.Load(); n > 0 {
 		return fmt.Errorf("%d harmless tokens were refused with 401 or 403", n)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/mintmark/mintmark"
 )
 
 // view draws what happens twice a second and acts on keys, until q or ctx.
@@ -77,8 +80,11 @@ type player struct {
 	out     Options
 	acts    sync.WaitGroup
 	receipt bool
+	why     bool
 	stable  gauge
 	canary  gauge
+	of      mintmark.RolloutID
+	trail   []float64 // log10 E of the rollout of
 
 	mu   sync.Mutex
 	busy string // guarded by mu; what a key began
@@ -88,22 +94,15 @@ type player struct {
 // press begins what a key stands for. One thing at a time: the next waits for the
 // one before.
 func (p *player) press(ctx context.Context, k byte) {
-	acts := map[byte]struct {
-		what string
-		do   func(context.Context) error
-	}{
-		'c': {"starting the canary", func(ctx context.Context) error { return p.story.StartCanary(ctx, p.out.Percent) }},
-		's': {"changing v2's policy", func(ctx context.Context) error { return p.story.Misbehave(ctx, overScoped) }},
-		'a': {"changing v2's policy", func(ctx context.Context) error { return p.story.Misbehave(ctx, wrongAudience) }},
-		'5': {"breaking v2", func(ctx context.Context) error { return p.story.Misbehave(ctx, failing) }},
-		'b': {"rolling back", func(ctx context.Context) error { return p.story.Rollback(ctx, "an operator pressed b") }},
-		'k': {"killing a gateway, or starting it again", p.kill},
-	}
-	if k == 'r' {
-		p.receipt = !p.receipt
+	switch k {
+	case 'r':
+		p.receipt, p.why = !p.receipt, false
+		return
+	case 'e':
+		p.why, p.receipt = !p.why, false
 		return
 	}
-	act, ok := acts[k]
+	act, ok := p.act(k)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !ok || p.busy != "" {
@@ -118,6 +117,48 @@ func (p *player) press(ctx context.Context, k byte) {
 		defer p.mu.Unlock()
 		p.busy = ""
 	})
+}
+
+// act is what a key begins.
+type act struct {
+	what string
+	do   func(context.Context) error
+}
+
+func (p *player) act(k byte) (act, bool) {
+	for _, t := range troubles() {
+		if t.key == k {
+			return act{"letting v2 misbehave: " + string(t.fault), func(ctx context.Context) error { return p.story.Misbehave(ctx, t.fault) }}, true
+		}
+	}
+	switch k {
+	case 'c':
+		return act{"starting the canary", p.canaryAct}, true
+	case 'b':
+		return act{"rolling back", func(ctx context.Context) error { return p.story.Rollback(ctx, "an operator pressed b") }}, true
+	case 'p':
+		return act{"promoting", p.story.Promote}, true
+	case 'k':
+		return act{"killing a gateway, or starting it again", p.kill}, true
+	}
+	return act{}, false
+}
+
+// canaryAct starts a canary, and beside it somebody who waits for its end.
+func (p *player) canaryAct(ctx context.Context) error {
+	if err := p.story.StartCanary(ctx, p.out.Percent); err != nil {
+		return err
+	}
+	if p.story.ByHand {
+		return nil
+	}
+	id := p.story.Told().Rollout
+	p.acts.Go(func() {
+		if err := p.story.await(ctx, 24*time.Hour, func() bool { t := p.story.Told(); return t.Rollout != id || t.over() }); err != nil && ctx.Err() == nil {
+			p.say.step("✖ "+err.Error(), "")
+		}
+	})
+	return nil
 }
 
 // kill kills the last gateway outright, or starts it again.
@@ -165,27 +206,42 @@ func (p *player) scene(ctx context.Context) *scene {
 		clients: w.Crowd.Ready(), streams: w.Crowd.Streams(), stable: &p.stable, canary: &p.canary,
 		answered: score.OK.Load(), unknown: score.Unknown.Load(), failed: score.Upstream.Load(), unreachable: score.Unreachable.Load(),
 		harmful: score.Harmful.Load(), refused: score.HarmfulRefused.Load(), accepted: score.HarmfulAccepted.Load(), harmless: score.Harmless401.Load(),
-		failing: w.Candidate.Failing.Load(), lines: p.say.last(200),
+		byHand: p.story.ByHand, lines: p.say.last(200),
 	}
 	p.mu.Lock()
 	s.busy = p.busy
 	idle := s.busy == ""
 	p.mu.Unlock()
-	if idle {
-		s.receipt, s.took = p.story.Receipt, p.story.RollbackTook
-		s.showReceipt = p.receipt && s.receipt != nil
-	}
+	told := p.story.Told()
+	s.fault, s.receipt, s.explanation = told.Fault, told.Receipt, told.Explanation
+	s.showReceipt, s.showWhy = p.receipt && s.receipt != nil, p.why && len(s.explanation) > 0
 	ctx, cancel := context.WithTimeout(ctx, 400*time.Millisecond)
 	defer cancel()
 	admin, err := w.Admin(ctx)
 	if err == nil {
 		s.fleet, err = admin.Gateways(ctx)
 	}
-	if err == nil && idle && p.story.rollout != "" {
-		s.rollout, err = admin.Rollout(ctx, p.story.rollout)
+	if err == nil && idle && told.Rollout != "" {
+		s.rollout, err = admin.Rollout(ctx, told.Rollout)
+		if err == nil {
+			s.gate, err = admin.RolloutGate(ctx, told.Rollout, 0)
+		}
 	}
+	p.look(told.Rollout, s)
 	if err != nil {
 		s.trouble = err.Error()
 	}
 	return s
+}
+
+// look keeps the trail of the evidence.
+func (p *player) look(id mintmark.RolloutID, s *scene) {
+	if id != p.of {
+		p.of, p.trail = id, nil
+	}
+	if s.gate != nil {
+		p.trail = append(p.trail, math.Log10(max(s.gate.EFail, 1e-9)))
+		p.trail = p.trail[max(0, len(p.trail)-trailLength):]
+	}
+	s.trail = p.trail
 }

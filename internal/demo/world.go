@@ -68,6 +68,10 @@ const (
 	audience = "https://orders.example"
 	portal   = "portal"
 	redirect = "http://127.0.0.1/callback"
+
+	// The service's releases.
+	stableName = "v1"
+	candidate  = "v2"
 )
 
 // NewWorld lays out directories, ports and configuration files. Nothing runs yet.
@@ -120,10 +124,10 @@ gateway:
 		w.entries = append(w.entries, fmt.Sprintf("http://127.0.0.1:%d", traffic))
 		w.Gateways = append(w.Gateways, w.process(name, fmt.Sprintf("http://127.0.0.1:%d/readyz", metrics), "gateway", "--config", file))
 	}
-	if w.Stable, err = NewOrders("v1"); err != nil {
+	if w.Stable, err = NewOrders(stableName); err != nil {
 		return nil, err
 	}
-	w.Candidate, err = NewOrders("v2")
+	w.Candidate, err = NewOrders(candidate)
 	return w, err
 }
 
@@ -253,7 +257,7 @@ func (w *World) join(ctx context.Context, i int, g *Process) error {
 }
 
 // Apply applies the story's resources as they are now.
-func (w *World) Apply(ctx context.Context, reason string, how conduct) (*api.ApplyAnswer, error) {
+func (w *World) Apply(ctx context.Context, reason string, how fault) (*api.ApplyAnswer, error) {
 	admin, err := w.Admin(ctx)
 	if err != nil {
 		return nil, err
@@ -311,19 +315,8 @@ func (w *World) enroll(ctx context.Context, secrets map[string]string) (CrowdCon
 func personName(i int) string  { return fmt.Sprintf("user-%03d", i) }
 func machineName(i int) string { return fmt.Sprintf("machine-%03d", i) }
 
-// conduct is how the candidate behaves.
-type conduct string
-
-// Conducts of the candidate.
-const (
-	healthy       conduct = "healthy"
-	overScoped    conduct = "scopes"
-	wrongAudience conduct = "audience"
-	failing       conduct = "errors"
-)
-
 // resources is the story's world as a person would declare it.
-func resources(stable, candidate string, machines, people int, how conduct) string {
+func resources(stableURL, candidateURL string, machines, people int, how fault) string {
 	var b strings.Builder
 	extra := ""
 	switch how {
@@ -331,6 +324,8 @@ func resources(stable, candidate string, machines, people int, how conduct) stri
 		extra = "forced_scopes: [" + harmScope + "]   # the bug\n"
 	case wrongAudience:
 		extra = "audience: [" + audience + ", " + harmAudience + "]   # the bug\n"
+	case stranded:
+		extra = "audience: [" + newAudience + "]   # the bug\n"
 	}
 	fmt.Fprintf(&b, `apiVersion: mintmark/v1
 kind: Policy
@@ -364,7 +359,7 @@ accept: [v1]
 apiVersion: mintmark/v1
 kind: Service
 name: %[5]s
-audience: [%[1]s]
+audience: [%[1]s, %[8]s]
 release: v1
 routes:
 - {name: read, path: "/orders/*", methods: [GET], scopes: [orders.read]}
@@ -376,7 +371,7 @@ title: Orders portal
 first_party: true
 redirect_uris: ["%[7]s"]
 scopes: [orders.read]
-`, audience, stable, candidate, extra, service, portal, redirect)
+`, audience, stableURL, candidateURL, extra, service, portal, redirect, newAudience)
 	for i := range machines {
 		fmt.Fprintf(&b, "---\napiVersion: mintmark/v1\nkind: Client\nname: %s\nauth: client_secret_basic\ngrants: [client_credentials]\nscopes: [orders.read]\n", machineName(i))
 	}
