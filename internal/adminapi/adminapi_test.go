@@ -51,10 +51,11 @@ var may = map[string]string{
 	"listTokens": "vosa", "getToken": "vosa", "traceToken": "vosa", "issueToken": "oa", "revoke": "osa", "restore": "osa",
 	"listRevocations": "vosa", "getRevocation": "vosa", "listPendingRevocations": "vosa", "approveRevocation": "sa", "denyRevocation": "osa",
 	"listAPIKeys": "vosa", "createAPIKey": "oa", "rotateAPIKey": "oa",
-	"startRollout": "oa", "planRollout": "vosa", "listRollouts": "vosa", "getRollout": "vosa", "getRolloutPlan": "vosa",
-	"weightRollout": "oa", "pauseRollout": "osa", "resumeRollout": "oa", "approveRollout": "vosa", "promoteRollout": "oa", "finaliseRollout": "oa",
-	"rollbackRollout": "osa", "abortRollout": "osa", "undoRollout": "osa", "getRolloutGate": "vosa", "followRollout": "vosa",
-	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "vosa",
+	"startRollout": "poa", "planRollout": "gpvosa", "listRollouts": "gpvosa", "getRollout": "gpvosa", "getRolloutPlan": "gpvosa",
+	"weightRollout": "poa", "pauseRollout": "posa", "resumeRollout": "poa", "approveRollout": "vosa", "promoteRollout": "poa", "finaliseRollout": "poa",
+	"rollbackRollout": "posa", "abortRollout": "posa", "undoRollout": "posa", "getRolloutGate": "gpvosa", "followRollout": "gpvosa",
+	"flaggerHook": "gpvosa", "spinnakerHook": "gpvosa", "kayentaJudge": "gpvosa",
+	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "gpvosa",
 	"applyResources": "oa", "diffResources": "vosa", "exportResources": "vosa", "getSchemas": "vosa", "getSchema": "vosa",
 	"listClients": "vosa", "getClient": "vosa", "createClient": "oa", "rotateClientSecret": "oa", "disableClient": "osa",
 	"listUsers": "vosa", "putUser": "a", "listKeys": "vosa", "rotateKey": "sa", "retireKey": "sa", "killKey": "sa",
@@ -95,7 +96,7 @@ func TestRoles(t *testing.T) {
 
 func call(t *testing.T, server *httptest.Server, route adminapi.Route, role, body string) (int, string) {
 	t.Helper()
-	path := strings.NewReplacer("{id}", "x", "{service}", "x", "{name}", "x").Replace(route.Path)
+	path := strings.NewReplacer("{id}", "x", "{service}", "x", "{name}", "x", "{hook}", "rollout").Replace(route.Path)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var in io.Reader

@@ -35,22 +35,22 @@ func rolesOf(ctx context.Context) []string {
 
 func rolloutRoutes() []Route {
 	return []Route{
-		once("startRollout", "/v1/rollouts", operators, "Start a rollout", func(s *Server, ctx context.Context, actor string, r api.RolloutRequest) (*api.RolloutAnswer, error) {
+		once("startRollout", "/v1/rollouts", drivers, "Start a rollout", func(s *Server, ctx context.Context, actor string, r api.RolloutRequest) (*api.RolloutAnswer, error) {
 			return s.cfg.Control.StartRollout(ctx, actor, r)
 		}),
-		row("planRollout", "POST", "/v1/rollouts:plan", anybody, "Say what a rollout and its rollback would mean", func(s *Server, ctx context.Context, in *body[api.RolloutRequest]) (*api.Plan, error) {
-			return s.cfg.Control.Plan(ctx, in.Body.Service, in.Body.Candidate)
+		row("planRollout", "POST", "/v1/rollouts:plan", watchers, "Say what a rollout and its rollback would mean", func(s *Server, ctx context.Context, in *body[api.RolloutRequest]) (*api.Plan, error) {
+			return s.cfg.Control.Plan(ctx, in.Body.Service, in.Body.Candidate, in.Body.Resources...)
 		}),
-		row("listRollouts", "GET", "/v1/rollouts", anybody, "List rollouts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Rollouts, error) {
+		row("listRollouts", "GET", "/v1/rollouts", watchers, "List rollouts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Rollouts, error) {
 			return s.cfg.Control.Rollouts(ctx)
 		}),
-		row("getRollout", "GET", "/v1/rollouts/{id}", anybody, "Get a rollout, by id or by service", func(s *Server, ctx context.Context, in *byID) (*api.Rollout, error) {
+		row("getRollout", "GET", "/v1/rollouts/{id}", watchers, "Get a rollout, by id or by service", func(s *Server, ctx context.Context, in *byID) (*api.Rollout, error) {
 			return s.cfg.Control.Rollout(ctx, in.ID)
 		}),
-		row("getRolloutPlan", "GET", "/v1/rollouts/{id}/plan", anybody, "Say what rolling back now would mean", func(s *Server, ctx context.Context, in *byID) (*api.Plan, error) {
+		row("getRolloutPlan", "GET", "/v1/rollouts/{id}/plan", watchers, "Say what rolling back now would mean", func(s *Server, ctx context.Context, in *byID) (*api.Plan, error) {
 			return s.cfg.Control.RolloutPlan(ctx, in.ID)
 		}),
-		row("getRolloutGate", "GET", "/v1/rollouts/{id}/gate", anybody, "Get the verdict about a rollout, waiting for one", func(s *Server, ctx context.Context, in *struct {
+		row("getRolloutGate", "GET", "/v1/rollouts/{id}/gate", watchers, "Get the verdict about a rollout, waiting for one", func(s *Server, ctx context.Context, in *struct {
 			ID   string `path:"id" maxLength:"255"`
 			Wait string `query:"wait" maxLength:"20" doc:"How long to wait for a verdict other than wait, such as 30s; at most 1m."`
 		},
@@ -64,18 +64,18 @@ func rolloutRoutes() []Route {
 			}
 			return s.cfg.Control.Gate(ctx, in.ID, wait)
 		}),
-		{ID: "followRollout", Method: "GET", Path: "/v1/rollouts/{id}/events", Roles: anybody, Summary: "Follow a rollout (server-sent events)", register: func(s *Server, op huma.Operation) {
+		{ID: "followRollout", Method: "GET", Path: "/v1/rollouts/{id}/events", Roles: watchers, Summary: "Follow a rollout (server-sent events)", register: func(s *Server, op huma.Operation) {
 			huma.Register(s.api, op, s.rolloutEvents)
 		}},
-		step(rollout.VerbWeight, operators, "Change the candidate's share"),
-		step(rollout.VerbPause, guards, "Keep the candidate's share where it is"),
-		step(rollout.VerbResume, operators, "Let a paused rollout go on"),
+		step(rollout.VerbWeight, drivers, "Change the candidate's share"),
+		step(rollout.VerbPause, brakes, "Keep the candidate's share where it is"),
+		step(rollout.VerbResume, drivers, "Let a paused rollout go on"),
 		step(rollout.VerbApprove, anybody, "Approve the step that waits for it; the rollout says which roles may"),
-		step(rollout.VerbPromote, operators, "Give the candidate all traffic"),
-		step(rollout.VerbFinalise, operators, "Make the candidate the stable release"),
-		step(rollout.VerbRollback, guards, "Take the candidate back"),
-		step(rollout.VerbAbort, guards, "Take the candidate back, and say why"),
-		step(rollout.VerbUndo, guards, "Take back what was promoted or finalised"),
+		step(rollout.VerbPromote, drivers, "Give the candidate all traffic"),
+		step(rollout.VerbFinalise, drivers, "Make the candidate the stable release"),
+		step(rollout.VerbRollback, brakes, "Take the candidate back"),
+		step(rollout.VerbAbort, brakes, "Take the candidate back, and say why"),
+		step(rollout.VerbUndo, brakes, "Take back what was promoted or finalised"),
 		row("listReleases", "GET", "/v1/releases", anybody, "List releases", func(s *Server, ctx context.Context, in *struct {
 			Service string `query:"service" maxLength:"63"`
 		},
@@ -92,7 +92,7 @@ func rolloutRoutes() []Route {
 		row("listReceipts", "GET", "/v1/receipts", anybody, "List receipts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Receipts, error) {
 			return s.cfg.Control.Receipts(ctx)
 		}),
-		row("getReceipt", "GET", "/v1/receipts/{id}", anybody, "Get a receipt", func(s *Server, ctx context.Context, in *byID) (*mintmark.Receipt, error) {
+		row("getReceipt", "GET", "/v1/receipts/{id}", watchers, "Get a receipt", func(s *Server, ctx context.Context, in *byID) (*mintmark.Receipt, error) {
 			return s.cfg.Control.Receipt(ctx, mintmark.ReceiptID(in.ID))
 		}),
 	}

@@ -12,8 +12,11 @@ import (
 type Route struct {
 	ID, Method, Path string
 	// Roles of which a caller needs one; nil needs no admin token at all.
-	Roles    []Role
-	Summary  string
+	Roles   []Role
+	Summary string
+	// Basic lets a caller that can't send headers present its token as the password
+	// of HTTP Basic.
+	Basic    bool
 	register func(s *Server, op huma.Operation)
 }
 
@@ -24,7 +27,10 @@ var (
 	guards    = []Role{Operator, Security, Admin} // who may take away
 	security  = []Role{Security, Admin}
 	admins    = []Role{Admin}
-	nobody    []Role // no admin token: the operation has a proof of its own
+	drivers   = []Role{Pipeline, Operator, Admin}                         // who moves rollouts
+	brakes    = []Role{Pipeline, Operator, Security, Admin}               // who stops them
+	watchers  = []Role{Gate, Pipeline, Viewer, Operator, Security, Admin} // who sees how they go
+	nobody    []Role                                                      // no admin token: the operation has a proof of its own
 )
 
 // Inputs by shape. The generic ones keep one row a line.
@@ -71,7 +77,7 @@ func once[Req, Out any](id, path string, roles []Role, summary string, do func(s
 
 // Table is every operation of the admin API.
 func Table() []Route {
-	routes := [][]Route{tokenRoutes(), revocationRoutes(), rolloutRoutes(), resourceRoutes(), accountRoutes(), fleetRoutes(), memberRoutes()}
+	routes := [][]Route{tokenRoutes(), revocationRoutes(), rolloutRoutes(), resourceRoutes(), accountRoutes(), fleetRoutes(), memberRoutes(), pipelineRoutes()}
 	var all []Route
 	for _, r := range routes {
 		all = append(all, r...)

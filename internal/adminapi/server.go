@@ -22,8 +22,10 @@ import (
 type Role string
 
 // Roles. Admin may do everything; operator, security and viewer each what the
-// table says.
+// table says. Pipeline drives rollouts and nothing else; gate asks how they go.
 const (
+	Gate     Role = "gate"
+	Pipeline Role = "pipeline"
 	Viewer   Role = "viewer"
 	Operator Role = "operator"
 	Security Role = "security"
@@ -31,7 +33,7 @@ const (
 )
 
 // Roles lists them.
-func Roles() []Role { return []Role{Viewer, Operator, Security, Admin} }
+func Roles() []Role { return []Role{Gate, Pipeline, Viewer, Operator, Security, Admin} }
 
 // Caller is who is asking.
 type Caller struct {
@@ -170,6 +172,9 @@ func (s *Server) guard(route Route) func(huma.Context, func(huma.Context)) {
 		if route.Roles == nil {
 			next(ctx)
 			return
+		}
+		if route.Basic {
+			bearerOfBasic(r)
 		}
 		caller, ok := s.cfg.Auth.Authenticate(w, r)
 		if !ok {
