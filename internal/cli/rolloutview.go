@@ -185,12 +185,20 @@ func explained(r *api.Rollout) []string {
 		if e.RatioHi >= 0 {
 			hi = short(float64(e.RatioHi) / 1e3)
 		}
-		out = append(out, fmt.Sprintf("ratio      %s times the stable release's rate (between %s and %s)", short(float64(e.Ratio)/1e3), short(float64(e.RatioLo)/1e3), hi))
+		est := short(float64(e.Ratio)/1e3) + " times the stable release's rate"
+		if e.Ratio == 0 && e.Candidate.Bad > 0 {
+			est = "only the candidate has any: ∞ times the stable release's rate"
+		}
+		out = append(out, fmt.Sprintf("ratio      %s (between %s and %s)", est, short(float64(e.RatioLo)/1e3), hi))
 	}
 	if e.Candidate != (mintmark.EvidenceArm{}) || e.Stable != (mintmark.EvidenceArm{}) {
 		out = append(out, fmt.Sprintf("subjects   candidate: %d, %d of them with a bad event; stable: %d, %d", e.Candidate.Exposed, e.Candidate.Bad, e.Stable.Exposed, e.Stable.Bad))
 	}
-	out = append(out, fmt.Sprintf("evidence   E = %s; it fails at %s (a false alarm in %s rollouts)", short(math.Pow(10, float64(e.LogE)/1e3)), short(math.Pow(10, float64(e.Limit)/1e3)), short(1e6/max(float64(e.Alpha), 1))))
+	if e.Metric == invariant && e.LogE < e.Limit {
+		out = append(out, "evidence   one is enough: it must never happen, and no probability is involved")
+	} else {
+		out = append(out, fmt.Sprintf("evidence   E = %s; it fails at %s (a false alarm in %s rollouts)", short(math.Pow(10, float64(e.LogE)/1e3)), short(math.Pow(10, float64(e.Limit)/1e3)), short(1e6/max(float64(e.Alpha), 1))))
+	}
 	if len(e.Series) > 1 {
 		values := make([]int64, len(e.Series))
 		for i, p := range e.Series {
@@ -204,6 +212,9 @@ func explained(r *api.Rollout) []string {
 	}
 	return out
 }
+
+// invariant is the metric of which one occurrence is enough (docs/analysis.md).
+const invariant = "stranded"
 
 // decisive finds the step that was taken because of evidence, else the newest
 // evidence there is.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -45,8 +46,12 @@ func (c *Control) Run(ctx context.Context) error {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	watched := map[mintmark.RolloutID]bool{}
+	var waits sync.WaitGroup
+	defer waits.Wait()
 	for {
-		c.tick(ctx, watched)
+		for _, id := range c.tick(ctx, watched) {
+			waits.Go(func() { c.attend(ctx, id) })
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -55,9 +60,24 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 }
 
-// tick looks at every open rollout once. watched are those seen open before: one
-// that is no longer is closed at the analyst.
-func (c *Control) tick(ctx context.Context, watched map[mintmark.RolloutID]bool) {
+// followFor is how long a receipt of what happened by itself is followed closely;
+// later the state log completes it in its own time.
+const followFor = time.Minute
+
+// attend waits for a receipt that nobody else waits for, so that it says when each
+// gateway had applied the row, and not when somebody looked.
+func (c *Control) attend(ctx context.Context, id mintmark.ReceiptID) {
+	ctx, cancel := context.WithTimeout(ctx, followFor)
+	defer cancel()
+	if _, err := c.cfg.StateLog.Wait(ctx, id); err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("receipt not followed", "receipt", id, "error", err)
+	}
+}
+
+// tick looks at every open rollout once and returns the receipts of what it did.
+// watched are those seen open before: one that is no longer is closed at the
+// analyst.
+func (c *Control) tick(ctx context.Context, watched map[mintmark.RolloutID]bool) (made []mintmark.ReceiptID) {
 	open := map[mintmark.RolloutID]bool{}
 	for _, e := range c.cfg.State.Current().Table.Services() {
 		id := e.Split.Rollout
@@ -65,8 +85,12 @@ func (c *Control) tick(ctx context.Context, watched map[mintmark.RolloutID]bool)
 			continue
 		}
 		open[id], watched[id] = true, true
-		if err := c.TickRollout(ctx, string(id)); err != nil && ctx.Err() == nil && !errors.Is(err, ErrConflict) {
+		receipt, err := c.tickRollout(ctx, string(id))
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrConflict) {
 			c.cfg.Log.Error("rollout could not go on; it is tried again", "rollout", id, "error", err)
+		}
+		if receipt != "" {
+			made = append(made, receipt)
 		}
 	}
 	for id := range watched {
@@ -75,21 +99,32 @@ func (c *Control) tick(ctx context.Context, watched map[mintmark.RolloutID]bool)
 			delete(watched, id)
 		}
 	}
+	return made
 }
 
-// TickRollout lets time pass for one rollout. Run calls it; so may a test.
+// TickRollout lets time pass for one rollout. Run does the same; so may a test.
 func (c *Control) TickRollout(ctx context.Context, id string) error {
+	_, err := c.tickRollout(ctx, id)
+	return err
+}
+
+// tickRollout is TickRollout, and returns the receipt of what it did; "" for
+// nothing that gateways hear of.
+func (c *Control) tickRollout(ctx context.Context, id string) (mintmark.ReceiptID, error) {
 	r, _, err := c.find(ctx, id)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// Nearly always nothing is to be done: that is found out from one document.
 	in := rollout.Input{Now: c.cfg.Now().UnixMilli(), Health: c.health(ctx, &r), Freeze: c.freezes(r.Service)}
 	if _, actions, err := rollout.Step(r, in); err != nil || len(actions) == 0 {
-		return err
+		return "", err
 	}
-	_, _, err = c.drive(ctx, string(r.ID), rollout.Input{Health: in.Health}, api.StepRequest{})
-	return err
+	_, receipt, err := c.drive(ctx, string(r.ID), rollout.Input{Health: in.Health}, api.StepRequest{})
+	if err != nil || receipt == r.Receipt {
+		return "", err
+	}
+	return receipt, nil
 }
 
 // opening is what a rollout is judged by. The epoch's watch says whether latency

@@ -67,7 +67,7 @@ func finite(f float64) float64 {
 func (j *Judge) decide(r *Report, v *sequential.Verdict) {
 	r.Outcome = Outcome(v.Outcome.String())
 	for i := range v.Reasons {
-		if why := &v.Reasons[i]; why.Failed || r.Outcome == Fail && why.Share >= 0.2 {
+		if why := &v.Reasons[i]; why.Failed || r.Outcome == Fail && why.Share >= 0.2 && why.CanaryEvents > 0 {
 			r.Reasons = append(r.Reasons, j.sentence(why))
 			if r.Tripped == "" {
 				r.Tripped = Metric(why.Metric)
@@ -124,7 +124,7 @@ type history struct {
 const maxPoints = 240
 
 func (h *history) add(j *Judge, at int64) {
-	h.every = max(h.every, 1000)
+	h.every = max(h.every, 250) // as often as gateways tell while a rollout is open
 	if n := len(h.points); n > 0 && at < h.points[n-1].At+h.every {
 		return
 	}

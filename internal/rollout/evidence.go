@@ -34,6 +34,10 @@ func EvidenceOf(h *health.Report) mintmark.Evidence {
 	for _, p := range h.History {
 		e.Series = append(e.Series, mintmark.EvidencePoint{At: p.At, LogE: log10Milli(p.LogE), Weight: p.Weight})
 	}
+	// The trajectory ends where the evidence stands.
+	if n := len(e.Series); n > 0 && e.Series[n-1].LogE != e.LogE {
+		e.Series = append(e.Series, mintmark.EvidencePoint{At: max(h.AsOf, e.Series[n-1].At), LogE: e.LogE, Weight: e.Series[n-1].Weight})
+	}
 	if len(e.Series) > 0 {
 		e.Since = e.Series[0].At
 	}
