@@ -227,6 +227,31 @@ func TestDataPlaneReachesNoStore(t *testing.T) {
 	}
 }
 
+func TestVerifyingReachesNothing(t *testing.T) {
+	found := false
+	for _, p := range packages(t) {
+		if p.name() != "cmd/mintmark-verify" {
+			continue
+		}
+		found = true
+		for _, dep := range p.Deps {
+			ours := dep == module || strings.HasPrefix(dep, module+"/")
+			first, _, _ := strings.Cut(dep, "/")
+			switch {
+			case ours && !offline[inModule(dep)]:
+				t.Errorf("mintmark-verify reaches %s: what verifies offline is meant to be little to read", dep)
+			case !ours && strings.Contains(first, "."):
+				t.Errorf("mintmark-verify reaches %s: it is made of the standard library alone", dep)
+			case dep == "net" || dep == "net/http" || dep == "database/sql" || dep == "os/exec":
+				t.Errorf("mintmark-verify reaches %s: it asks nobody", dep)
+			}
+		}
+	}
+	if !found {
+		t.Error("there is no cmd/mintmark-verify")
+	}
+}
+
 func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	for _, p := range packages(t) {
 		texts := 0

@@ -44,6 +44,7 @@ var layers = map[string]int{
 	"internal/sequential": decisions,
 	"internal/health":     decisions,
 	"internal/predicate":  decisions,
+	"internal/receipt":    decisions,
 
 	"internal/ledger":     state,
 	"internal/auditlog":   state,
@@ -85,7 +86,8 @@ var layers = map[string]int{
 	"internal/cli":      surfaces,
 	"internal/demo":     surfaces,
 
-	"cmd/mintmark": command,
+	"cmd/mintmark":        command,
+	"cmd/mintmark-verify": command,
 
 	"internal/archtest": tests,
 	"internal/e2e":      tests,
@@ -95,6 +97,8 @@ var layers = map[string]int{
 	"bench/rig": tests,
 	// Ways to judge a canary, side by side; no part of the product either.
 	"bench/judges": tests,
+	// The product, started for the tests of integrations with other systems.
+	"integrations/live": tests,
 }
 
 // sameLayer names the arrows allowed within a layer.
@@ -107,6 +111,7 @@ var sameLayer = map[string][]string{
 	"internal/lint":       {"internal/policy"},
 	"internal/health":     {"internal/epoch", "internal/sequential"},
 	"internal/predicate":  {"internal/health", "internal/epoch"},
+	"internal/receipt":    {"internal/epoch"},
 	"internal/rollout":    {"internal/epoch", "internal/health", "internal/policy", "internal/revocation"},
 	"internal/ledger":     {"internal/auditlog"},
 	"internal/projection": {"internal/ledger", "internal/bus"},
@@ -135,6 +140,13 @@ var (
 	}
 	outOfReach = []string{module + "/internal/ledger", module + "/internal/keyring", "database/sql"}
 )
+
+// offline is the command that verifies without asking anybody: whoever audits it
+// reads these packages of ours and the standard library, and no network code.
+var offline = map[string]bool{
+	"": true, "internal/jose": true, "internal/revocation": true, "internal/epoch": true, "internal/receipt": true,
+	"cmd/mintmark-verify": true,
+}
 
 // Sizes beyond which a thing needs an entry in testdata/sizes.txt.
 const (
