@@ -124,8 +124,11 @@ type Token struct {
 	// Actor is the subject of the act claim (RFC 8693 §4.1), if any.
 	Actor string `json:"act,omitempty"`
 	// Via are the tokens that it was exchanged from, directly or not, nearest first:
-	// what takes back one of them by its id takes this one, too. At most MaxVia.
+	// what takes back one of them takes this one, too. At most MaxVia.
 	Via []TokenID `json:"via,omitempty"`
+	// Origins are what is known of those, in the same order. Tokens that were minted
+	// before it was kept have fewer, or none.
+	Origins []Origin `json:"origins,omitempty"`
 	// Claims are the further claims of the payload, as one JSON object; nil when
 	// there are none. Bounded by the verifier's size caps.
 	Claims json.RawMessage `json:"claims,omitempty"`

@@ -20,8 +20,8 @@ const (
 // grantExchange answers token exchange (RFC 8693) for access tokens of ours. The
 // new token speaks for the same subject, names the client as its actor, has no
 // scope that the presented one lacks, does not outlive it, stands in its family and
-// grant, and names it and those that it was exchanged from: what takes one of them
-// back takes it, too.
+// grant, and remembers it and those that it was exchanged from: what takes back one
+// of them, by whatever selector, takes it, too.
 func (a *Authority) grantExchange(ctx context.Context, req *tokenRequest) (*tokenAnswer, error) {
 	f := req.form
 	switch {
@@ -64,7 +64,7 @@ func (a *Authority) grantExchange(ctx context.Context, req *tokenRequest) (*toke
 		w := wish{
 			client: req.client, subject: row.Subject, grant: row.Grant, family: row.Family,
 			scopes: req.scopes, within: nonNil(row.Scopes), binding: req.binding, authTime: row.AuthTime, acr: row.ACR,
-			parent: row.ID, via: from(&row.Token), actor: string(req.client.ID), notAfter: row.Expires,
+			parent: row.ID, of: &row.Token, actor: string(req.client.ID), notAfter: row.Expires,
 		}
 		u, err := a.userBySubject(ctx, row.Subject)
 		if err != nil {
@@ -85,11 +85,6 @@ func (a *Authority) grantExchange(ctx context.Context, req *tokenRequest) (*toke
 		return ledger.Batch{Events: []mintmark.Event{m.event}, Once: req.once}, nil
 	})
 	return ans, err
-}
-
-// from is the line of a token made of t.
-func from(t *mintmark.Token) []mintmark.TokenID {
-	return append([]mintmark.TokenID{t.ID}, t.Via...)
 }
 
 // nonNil keeps an empty bound a bound.

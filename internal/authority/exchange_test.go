@@ -9,6 +9,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/authority"
 	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/ledger"
 )
 
 // What was exchanged from a token ends with it, also where there is no family, at
@@ -101,4 +102,88 @@ func TestReasonOfATokenByHand(t *testing.T) {
 	if len(events) != 1 || json.Unmarshal(events[0].Data, &d) != nil || d.Reason != "drill" || events[0].Actor != "user:root" {
 		t.Errorf("the ledger has %+v of it", events)
 	}
+}
+
+// What takes back a token takes back what was made of it at another service, by
+// whatever selector and though it is harmless itself; what was made of a harmless
+// one stays.
+func TestWhatWasExchangedEndsWithItsOriginBySelector(t *testing.T) {
+	for _, format := range []string{"jwt", "opaque"} {
+		for name, selector := range map[string]func(bad *mintmark.Token) mintmark.Selector{
+			"release": func(bad *mintmark.Token) mintmark.Selector { return mintmark.Selector{Release: bad.Mark.Release} },
+			"release and scope": func(bad *mintmark.Token) mintmark.Selector {
+				return mintmark.Selector{Release: bad.Mark.Release, Scope: "orders:admin"}
+			},
+			"audience":  func(bad *mintmark.Token) mintmark.Selector { return mintmark.Selector{Audience: ordersAudience} },
+			"client":    func(bad *mintmark.Token) mintmark.Selector { return mintmark.Selector{Client: bad.Client} },
+			"its token": func(bad *mintmark.Token) mintmark.Selector { return mintmark.Selector{Token: bad.ID} },
+		} {
+			t.Run(format+" by "+name, func(t *testing.T) {
+				w := newWorld(t)
+				svc, stock := minting(format), minting(format)
+				svc.Split.Stable = "v2" // forces a scope on
+				w.state.setService(t, svc)
+				w.state.setService(t, toStock(stock))
+				who := "machine:" + w.client(machine())
+				other := machine()
+				other.ID = "broker"
+				broker := "broker:" + w.client(other)
+				_, ans := w.post("/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"orders:read"}, "resource": {ordersAudience}, "basic": {who}})
+				origin := ans["access_token"].(string)
+				child := w.exchangeAt(t, broker, origin, stockAudience)
+				grandchild := w.exchangeAt(t, broker, child, stockAudience)
+				_, ans = w.post("/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"orders:read"}, "resource": {stockAudience}, "basic": {broker}})
+				harmless := w.exchangeAt(t, broker, ans["access_token"].(string), stockAudience)
+
+				_, facts := w.post("/introspect", url.Values{"token": {origin}, "basic": {who}})
+				row, err := w.store.TokenByID(t.Context(), mintmark.TokenID(facts["jti"].(string)))
+				must(t, err)
+				bad := row.Token
+				_, err = w.state.Revoke(t.Context(), []mintmark.Revocation{{
+					Action: mintmark.ActionRevoke, Selector: selector(&bad), Cutoff: mintmark.Cutoff{ToSeq: bad.Mark.Seq, To: w.clock.now().Unix() + 1},
+				}}, ledger.Batch{})
+				must(t, err)
+				for what, c := range map[string]struct {
+					token string
+					want  bool
+				}{"origin": {origin, false}, "exchanged": {child, false}, "exchanged again": {grandchild, false}, "made of another": {harmless, true}} {
+					if w.active(c.token, broker) != c.want {
+						t.Errorf("%s: active %v", what, !c.want)
+					}
+				}
+				if status, ans := w.postExchange(broker, grandchild); status != http.StatusBadRequest {
+					t.Errorf("exchanged once more: %d %v", status, ans)
+				}
+			})
+		}
+	}
+}
+
+const stockAudience = "https://api.example/stock"
+
+// toStock makes of the service orders another one, harmless.
+func toStock(s *epoch.Service) *epoch.Service {
+	s.Name, s.Audience, s.Split.Stable = "stock", []string{stockAudience}, "v1"
+	for i := range s.Releases {
+		s.Releases[i].Mint.Policy, s.Releases[i].Mint.Audience = "stock", s.Audience
+	}
+	for i := range s.Routes {
+		s.Routes[i].Path = "/stock/*"
+	}
+	return s
+}
+
+func (w *world) exchangeAt(t *testing.T, who, subject, resource string) string {
+	t.Helper()
+	status, ans := w.post("/token", url.Values{
+		"grant_type": {authority.GrantExchange}, "subject_token": {subject}, "scope": {"orders:read"},
+		"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}, "resource": {resource}, "basic": {who},
+	})
+	if status != http.StatusOK {
+		t.Fatalf("exchange: %d %v", status, ans)
+	}
+	if ans["refresh_token"] != nil {
+		t.Error("an exchange gave a refresh token: it would outlive what it was made of")
+	}
+	return ans["access_token"].(string)
 }

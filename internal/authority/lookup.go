@@ -122,7 +122,7 @@ func (a *Authority) Reissue(ctx context.Context, q bus.ReissueRequest) bus.Reiss
 		mint.ForcedScopes, mint.Format, mint.DefaultScopes = nil, "jwt", nil
 		w := wish{
 			client: client, subject: t.Subject, grant: t.Grant, family: t.Family, authTime: t.AuthTime, acr: t.ACR,
-			parent: t.ID, via: from(&t), actor: t.Actor, scopes: scopes, internal: true,
+			parent: t.ID, of: &t, actor: t.Actor, scopes: scopes, internal: true,
 			notAfter: bounded(a.d.Now().Add(internalLifetime).Unix(), t.Expires),
 		}
 		if u, err := a.userBySubject(ctx, t.Subject); err == nil && u != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/handle"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/ledger"
 )
 
@@ -38,7 +39,7 @@ type wish struct {
 	authTime int64
 	acr      string
 	parent   mintmark.TokenID
-	via      []mintmark.TokenID // see mintmark.Token
+	of       *mintmark.Token // what it is exchanged from; nil for none
 	actor    string
 	notAfter int64  // Unix second that exp may not pass; 0 is unbounded
 	internal bool   // for an upstream, behind the gateway
@@ -192,12 +193,16 @@ func (a *Authority) blank(t target, w wish, now time.Time) (mintmark.Token, erro
 	if subject == "" {
 		subject = string(w.client.ID) // RFC 9068 §2.2
 	}
-	return mintmark.Token{
+	tok := mintmark.Token{
 		ID: mintmark.TokenID(id), Issuer: a.cfg.Issuer, Subject: subject, Client: w.client.ID,
 		Grant: w.grant, Family: w.family, Binding: w.binding, IssuedAt: now.Unix(),
-		AuthTime: w.authTime, ACR: w.acr, Actor: w.actor, Via: w.via,
+		AuthTime: w.authTime, ACR: w.acr, Actor: w.actor,
 		Mark: mintmark.Mark{Release: t.release, Policy: t.mint.Version, Epoch: t.epoch, Seq: a.d.Ledger.Reserve()},
-	}, nil
+	}
+	if w.of != nil {
+		tok.Via, tok.Origins = mintmark.Descend(w.of)
+	}
+	return tok, nil
 }
 
 // opaque gives tok a random value and its handle.
@@ -350,6 +355,7 @@ type markClaim struct {
 	Grant   mintmark.GrantID   `json:"grt,omitempty"`
 	Family  mintmark.FamilyID  `json:"fam,omitempty"`
 	Via     string             `json:"via,omitempty"`
+	Origins []map[string]any   `json:"ori,omitempty"`
 	// Internal is of what stands in behind a gateway: gateways refuse it.
 	Internal bool `json:"int,omitempty"`
 }
@@ -364,7 +370,7 @@ func accessClaims(t *mintmark.Token, extra map[string]json.RawMessage) map[strin
 	m["jti"], m["iat"], m["exp"] = t.ID, t.IssuedAt, t.Expires
 	mark := markClaim{
 		Release: t.Mark.Release, Policy: t.Mark.Policy, Epoch: t.Mark.Epoch, Seq: t.Mark.Seq, Grant: t.Grant, Family: t.Family,
-		Internal: t.Kind == mintmark.KindInternal,
+		Origins: jose.Line(t), Internal: t.Kind == mintmark.KindInternal,
 	}
 	for i, id := range t.Via {
 		if i > 0 {

@@ -8,8 +8,8 @@ import (
 )
 
 // ClaimMark is the private claim in which our authority puts the mark: an object
-// with release, policy, epoch, seq, grt (grant), fam (family) and via (the tokens it
-// was exchanged from, separated by spaces).
+// with release, policy, epoch, seq, grt (grant), fam (family), via (the tokens it
+// was exchanged from, separated by spaces) and ori (see Line).
 const ClaimMark = "mintmark"
 
 // Bounds of the lists in a payload.
@@ -53,6 +53,7 @@ type Claims struct {
 	// Internal is of what stands in behind a gateway, for a server alone.
 	Internal bool
 
+	line    []origin // of Via's tokens
 	text    string
 	further int // bytes of members that are not named above
 }
@@ -260,6 +261,12 @@ func (r *reader) mark(name string, v Value) {
 		c.Family = mintmark.FamilyID(text)
 	case "via":
 		r.text(&c.Via, v)
+	case "ori":
+		line, err := parseLine(v)
+		if err != nil {
+			r.fail(err)
+		}
+		c.line = line
 	case "int":
 		c.Internal = v.Raw() != "false" // whatever else it says
 	}
@@ -373,4 +380,7 @@ func (c *Claims) Fill(t *mintmark.Token, kind mintmark.TokenKind, kid string) {
 		}
 	}
 	t.Mark.Key = kid
+	if t.Via != nil && c.line != nil {
+		t.Origins = origins(t, c.line[:min(len(c.line), len(t.Via))])
+	}
 }

@@ -45,6 +45,7 @@ func FuzzParse(f *testing.F) {
 	s := testSigner(f, EdDSA)
 	f.Add(sign(f, s, "at+jwt", benchPayload))
 	f.Add(compact(`{"alg":"none"}`, `{}`))
+	f.Add(sign(f, s, "at+jwt", `{"iss":"a","exp":9,"mintmark":{"via":"tok_1 tok_2","ori":[{"rel":"a/v1","scp":"x y","aud":["b"]},{"seq":7,"sub":""}]}}`))
 	f.Add([]byte("..."))
 	f.Fuzz(func(t *testing.T, token []byte) {
 		c, err := Parse(token)

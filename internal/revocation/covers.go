@@ -3,7 +3,6 @@ package revocation
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -17,15 +16,30 @@ import (
 // for; the cutoff is what it was resolved to at commit (see Resolve) and alone
 // decides. Where no cutoff was resolved the window itself is compared with iat.
 //
-// A token that was exchanged from another one is covered by what names that one's
-// id.
+// A token that was exchanged from another one is covered by what covers that one,
+// at any distance: every condition is then asked of the origin, with the origin's
+// own scopes and its own place in time. So who takes back a token takes back what
+// was made of it, though it be narrower, younger, or of another service.
 //
 // A token that does not say when it was issued is covered by every window: it
 // cannot be shown to lie outside.
 func Covers(r *mintmark.Revocation, t *mintmark.Token) bool {
+	if covers(r, t) {
+		return true
+	}
+	for i := range t.Via {
+		if origin := t.Ancestor(i); covers(r, &origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers is Covers without regard to where the token came from.
+func covers(r *mintmark.Revocation, t *mintmark.Token) bool {
 	s := &r.Selector
 	switch {
-	case s.Token != "" && s.Token != t.ID && !slices.Contains(t.Via, s.Token),
+	case s.Token != "" && s.Token != t.ID,
 		s.Family != "" && s.Family != t.Family,
 		s.Grant != "" && s.Grant != t.Grant,
 		s.Subject != "" && s.Subject != t.Subject,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/mintmark/mintmark"
 )
@@ -100,6 +101,33 @@ func copied(t *mintmark.Token) mintmark.Token {
 	for i := range c.Via {
 		c.Via[i] = mintmark.TokenID(strings.Clone(string(c.Via[i])))
 	}
+	c.Origins = slices.Clone(c.Origins)
+	for i := range c.Origins {
+		c.Origins[i] = copiedOrigin(&c.Origins[i])
+	}
 	c.Scopes, c.Audience, c.Claims = clone(c.Scopes), clone(c.Audience), bytes.Clone(c.Claims)
 	return c
+}
+
+// copiedOrigin shares no memory with o.
+func copiedOrigin(o *mintmark.Origin) mintmark.Origin {
+	c := *o
+	for _, s := range [...]*string{
+		&c.Issuer, &c.Subject, (*string)(&c.Client), (*string)(&c.Grant), (*string)(&c.Family), (*string)(&c.Mark.Release), &c.Mark.Key,
+	} {
+		*s = strings.Clone(*s)
+	}
+	c.Scopes, c.Audience = clone(c.Scopes), clone(c.Audience)
+	return c
+}
+
+// sizeOf is what an origin takes in memory, about.
+func sizeOf(o *mintmark.Origin) int {
+	n := int(unsafe.Sizeof(*o)) + len(o.Issuer) + len(o.Subject) + len(o.Client) + len(o.Grant) + len(o.Family) + len(o.Mark.Release) + len(o.Mark.Key)
+	for _, set := range [...][]string{o.Scopes, o.Audience} {
+		for _, s := range set {
+			n += int(unsafe.Sizeof(s)) + len(s)
+		}
+	}
+	return n
 }

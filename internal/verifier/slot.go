@@ -154,6 +154,7 @@ type about struct {
 	binding mintmark.Binding
 	actor   string
 	via     []mintmark.TokenID
+	origins []mintmark.Origin
 	bytes   int // of the text that the record's lengths do not tell
 }
 
@@ -226,7 +227,7 @@ func (r *record) fill(out *Verified) {
 }
 
 func (a *about) fill(t *mintmark.Token) {
-	t.Binding, t.Actor, t.Via = a.binding, a.actor, a.via
+	t.Binding, t.Actor, t.Via, t.Origins = a.binding, a.actor, a.via, a.origins
 	if a.claims != nil {
 		t.Claims = a.claims
 	}
@@ -254,6 +255,9 @@ func pack(d digest, t *mintmark.Token, p *profile, until int64) (r record, ok bo
 		beyond += len(id)
 	}
 	b := make([]byte, 0, max(own+beyond, 1))
+	for i := range t.Origins {
+		beyond += sizeOf(&t.Origins[i]) // kept apart: few tokens have any
+	}
 	b = append(append(append(append(b, t.ID...), t.Subject...), t.Grant...), t.Family...)
 	r = record{digest: d, about: &p.plain, text: unsafe.SliceData(b), seq: t.Mark.Seq}
 	a := about{profile: p, until: until, bytes: beyond}
@@ -289,6 +293,9 @@ func pack(d digest, t *mintmark.Token, p *profile, until int64) (r record, ok bo
 	a.actor = view(t.Actor)
 	for _, id := range t.Via {
 		a.via = append(a.via, mintmark.TokenID(view(string(id))))
+	}
+	for i := range t.Origins {
+		a.origins = append(a.origins, copiedOrigin(&t.Origins[i]))
 	}
 	if t.Claims != nil {
 		at := len(b)
