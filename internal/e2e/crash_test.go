@@ -98,7 +98,7 @@ func TestCrashAtEveryLedgerWriteOfRollback(t *testing.T) {
 			switch done := count(r.History, rollout.VerbRollback); {
 			case r.State == string(rollout.RolledBack) && done == 1:
 				return 1, nil
-			case r.State == string(rollout.Progressing) && done == 0:
+			case r.State == string(rollout.Paused) && done == 0: // as tryCanary left it
 				return 0, nil
 			}
 			return 0, fmt.Errorf("%w: neither old nor new: %s %v", errFinal, r.State, r.History)

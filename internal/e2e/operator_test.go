@@ -108,6 +108,7 @@ func (w *world) tryCanary(client int) (id mintmark.RolloutID, bad, good demo.Tok
 	if err = w.insist(newKey(), func(ctx context.Context, c *api.Client) error {
 		a, err := c.StartRollout(ctx, api.RolloutRequest{
 			Service: "vault", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Unsafe: true, Wait: true, Timeout: "40s",
+			ManualRollback: true, // what it mints would have it taken back at once
 		})
 		if err == nil {
 			id = a.Rollout.ID
@@ -120,6 +121,23 @@ func (w *world) tryCanary(client int) (id mintmark.RolloutID, bad, good demo.Tok
 	err = w.try(60*time.Second, func() (err error) {
 		if bad, err = w.tryMint(client); err == nil && (bad.Release != "vault/v2" || !slices.Contains(bad.Scopes, vaultHarm)) {
 			err = fmt.Errorf("minted by %s with %v", bad.Release, bad.Scopes)
+		}
+		return err
+	})
+	if err != nil {
+		return id, bad, good, err
+	}
+	// That it mints what it must not has been noticed: nothing is written meanwhile.
+	err = w.try(60*time.Second, func() error {
+		ctx, cancel := context.WithTimeout(w.ctx, 10*time.Second)
+		defer cancel()
+		c, err := w.Admin(ctx)
+		if err != nil {
+			return err
+		}
+		r, err := c.Rollout(ctx, id)
+		if err == nil && r.State != "paused" {
+			err = fmt.Errorf("the rollout is %s, and mints %v", r.State, bad.Scopes)
 		}
 		return err
 	})
