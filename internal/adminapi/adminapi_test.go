@@ -30,6 +30,13 @@ func (auth) Authenticate(w http.ResponseWriter, r *http.Request) (adminapi.Calle
 	return adminapi.CallerOf(&mintmark.Token{Subject: "ada", Client: "cli", Scopes: []string{"admin:" + value}}), true
 }
 
+// AuthenticateClient takes the secret for the role.
+func (a auth) AuthenticateClient(w http.ResponseWriter, r *http.Request) (adminapi.Caller, bool) {
+	_, secret, _ := r.BasicAuth()
+	r.Header.Set("Authorization", "Bearer "+secret)
+	return a.Authenticate(w, r)
+}
+
 func serve(t *testing.T) (*controltest.World, *httptest.Server, func(role string) *api.Client) {
 	t.Helper()
 	w := controltest.New(t)

@@ -45,6 +45,17 @@ func (a Authority) Authenticate(w http.ResponseWriter, r *http.Request) (Caller,
 	return c, true
 }
 
+// AuthenticateClient implements Authenticator: a client of ours for the admin
+// audience, by its own secret.
+func (a Authority) AuthenticateClient(w http.ResponseWriter, r *http.Request) (Caller, bool) {
+	t, err := a.A.PresentClient(r)
+	if err != nil {
+		a.A.Challenge(w, r, err)
+		return Caller{}, false
+	}
+	return CallerOf(t), true
+}
+
 // base is the URL of ours with that host, or else the usual one: what stands in
 // front may call us by another name than it is called.
 func (a Authority) base(host string) string {

@@ -37,19 +37,11 @@ func pipelineRoutes() []Route {
 	}
 }
 
-// hook marks a route whose callers may be unable to send a bearer token.
+// hook marks a route whose callers know only a URL, such as
+// https://ID:SECRET@control.example.
 func hook(r Route) Route {
 	r.Basic = true
 	return r
-}
-
-// bearerOfBasic lets a caller that knows only URLs present its token as the password
-// of HTTP Basic (RFC 7617), such as https://token:VALUE@control: it is checked as a
-// bearer token then.
-func bearerOfBasic(r *http.Request) {
-	if _, password, ok := r.BasicAuth(); ok && len(r.Header.Values("Authorization")) == 1 {
-		r.Header.Set("Authorization", "Bearer "+password)
-	}
 }
 
 // flaggerCall is what Flagger sends.

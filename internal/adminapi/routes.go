@@ -14,8 +14,8 @@ type Route struct {
 	// Roles of which a caller needs one; nil needs no admin token at all.
 	Roles   []Role
 	Summary string
-	// Basic lets a caller that can't send headers present its token as the password
-	// of HTTP Basic.
+	// Basic lets a caller that can't obtain a token come with its client's id and
+	// secret, as HTTP Basic.
 	Basic    bool
 	register func(s *Server, op huma.Operation)
 }

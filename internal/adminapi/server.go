@@ -48,6 +48,8 @@ type Caller struct {
 // error it has answered the request itself.
 type Authenticator interface {
 	Authenticate(w http.ResponseWriter, r *http.Request) (Caller, bool)
+	// AuthenticateClient does so by a client's own id and secret (HTTP Basic).
+	AuthenticateClient(w http.ResponseWriter, r *http.Request) (Caller, bool)
 }
 
 // Issuance makes tokens.
@@ -173,10 +175,11 @@ func (s *Server) guard(route Route) func(huma.Context, func(huma.Context)) {
 			next(ctx)
 			return
 		}
-		if route.Basic {
-			bearerOfBasic(r)
+		authenticate := s.cfg.Auth.Authenticate
+		if _, _, basic := r.BasicAuth(); basic && route.Basic {
+			authenticate = s.cfg.Auth.AuthenticateClient
 		}
-		caller, ok := s.cfg.Auth.Authenticate(w, r)
+		caller, ok := authenticate(w, r)
 		if !ok {
 			return
 		}

@@ -20,6 +20,10 @@ type ending struct {
 	over atomic.Bool
 }
 
+func (e *ending) AuthenticateClient(w http.ResponseWriter, r *http.Request) (adminapi.Caller, bool) {
+	return e.Authenticate(w, r)
+}
+
 func (e *ending) Authenticate(w http.ResponseWriter, r *http.Request) (adminapi.Caller, bool) {
 	c, ok := e.auth.Authenticate(w, r)
 	c.Stands = func() bool { return !e.over.Load() }
