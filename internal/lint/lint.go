@@ -80,7 +80,8 @@ func (f Finding) Location() string {
 
 // Rules returns all rules, by id.
 func Rules() []Rule {
-	all := slices.Concat(clientRules(), issuerRules(), policyRules(), serviceRules(), releaseRules())
+	all := slices.Concat(redirectRules(), clientRules(), hookRules(), issuerKeyRules(), issuerTokenRules(),
+		lifetimeRules(), scopeRules(), shapeRules(), policyRules(), stalenessRules(), publicRules(), accessRules(), releaseRules(), wayBackRules())
 	slices.SortFunc(all, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return all
 }
@@ -100,6 +101,9 @@ func Check(set policy.Set, files []policy.File) []Finding {
 	})
 	return c.found
 }
+
+// item is the path of a list's i-th member.
+func item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 // checker collects what one rule after the other finds.
 type checker struct {
