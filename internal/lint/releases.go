@@ -124,7 +124,3 @@ func stableOf(svc *policy.Service) string { return svc.Name + "/" + svc.Release 
 func understands(accept []string, release string) bool {
 	return slices.Contains(accept, "*") || slices.Contains(accept, release)
 }
-
-func understands(accept []string, release string) bool {
-	return slices.Contains(accept, "*") || slices.Contains(accept, release)
-}
