@@ -28,6 +28,8 @@ type Stream struct {
 	head   headFacts
 	broken bool
 	h2c    bool
+	begun  bool // a line was read
+	lines  int  // of HTTP/2's preface still to come
 }
 
 type headFacts struct {
@@ -47,6 +49,7 @@ const (
 	inChunk
 	inChunkEnd
 	inTrailer
+	inPreface
 	inRaw // not ours to read: HTTP/2
 )
 
@@ -109,7 +112,11 @@ func (f *Stream) Feed(p []byte) int {
 
 // take reads one line without its end; false refuses the stream.
 func (f *Stream) take(line []byte) bool {
+	first := !f.begun
+	f.begun = true
 	switch f.state {
+	case inPreface:
+		return f.preface(line)
 	case inChunkSize:
 		return f.chunkSize(line)
 	case inChunkEnd:
@@ -128,9 +135,10 @@ func (f *Stream) take(line []byte) bool {
 			return true // RFC 9112 §2.2: an empty line before a request is ignored
 		}
 		if string(line) == "PRI * HTTP/2.0" {
-			// Where HTTP/2 is not spoken, what follows would go unseen.
-			f.state = inRaw
-			return f.h2c
+			// Where HTTP/2 is not spoken, what follows would go unseen; so it would after
+			// another request, where net/http goes on with HTTP/1.
+			f.state, f.lines = inPreface, len(prefaceRest)
+			return f.h2c && first
 		}
 		f.head = headFacts{first: true, old: bytes.HasSuffix(line, []byte(" HTTP/1.0"))}
 		return requestLine(line)
@@ -147,6 +155,21 @@ func (f *Stream) take(line []byte) bool {
 		f.state = inChunkSize
 	case h.length > 0:
 		f.state, f.left = inBody, h.length
+	}
+	return true
+}
+
+// prefaceRest is what follows the first line of HTTP/2's preface (RFC 9113 §3.4).
+var prefaceRest = [...]string{"", "SM", ""}
+
+// preface reads a line of HTTP/2's preface. net/http takes only the whole of it for
+// HTTP/2.
+func (f *Stream) preface(line []byte) bool {
+	if string(line) != prefaceRest[len(prefaceRest)-f.lines] {
+		return false
+	}
+	if f.lines--; f.lines == 0 {
+		f.state = inRaw
 	}
 	return true
 }

@@ -63,3 +63,34 @@ func unfinished(s string) bool {
 		}
 	}
 }
+
+// HTTP/2 is spoken from the first byte on, by its whole preface, or not at all: after
+// anything else net/http goes on reading HTTP/1, which must not go unseen.
+func TestPreface(t *testing.T) {
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, c := range []struct {
+		stream string
+		h2c    bool
+		raw    bool
+	}{
+		{preface, true, true},
+		{preface + "\x00\n\n", true, true},
+		{preface, false, false},
+		{get + preface, true, false},
+		{"\r\n" + preface, true, false},
+		{"PRI * HTTP/2.0\r\nHost: x\r\n\r\n", true, false},
+		{"PRI * HTTP/2.0\r\n\r\n" + get, true, false},
+		{"PRI * HTTP/2.0\r\n\r\nSM\r\nX: y\r\n\r\n", true, false},
+	} {
+		for step := 1; step <= len(c.stream); step++ {
+			f := New(c.h2c)
+			for at := 0; at < len(c.stream) && !f.Broken(); at += step {
+				f.Feed([]byte(c.stream[at:min(at+step, len(c.stream))]))
+			}
+			if f.Raw() != c.raw || f.Broken() == c.raw {
+				t.Fatalf("%q, h2c %v, by %d: raw %v, broken %v", c.stream, c.h2c, step, f.Raw(), f.Broken())
+			}
+		}
+	}
+}
