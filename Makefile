@@ -13,14 +13,14 @@ FUZZ    ?= 20s
 COUNT   ?= 6
 SOAK    ?= 4h
 
-.PHONY: build test test-main test-e2e check lint vuln fuzz bench bench-baseline bench-gateway dev soak golden
+.PHONY: build test test-main test-e2e test-integrations check lint vuln fuzz bench bench-baseline bench-gateway dev soak golden
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/mintmark ./cmd/mintmark
 
-test: test-main test-e2e ## everything that proves the product, race detector on
+test: test-main test-e2e test-integrations ## everything that proves the product, race detector on
 
 test-main:
 	scripts/need cc
@@ -30,6 +30,12 @@ test-main:
 test-e2e:
 	if [ -f test/e2e/js/package-lock.json ]; then scripts/need npm; npm --prefix test/e2e/js ci --no-audit --no-fund --silent; fi
 	if [ -f test/e2e/go.mod ]; then cd test/e2e && $(GO) test -race -p $(P) -timeout $(TIMEOUT) ./...; fi
+
+# Other systems' own code calls us, in modules of their own for its dependencies, and
+# without the race detector: it is compiled for the rest, and they are large.
+test-integrations:
+	CGO_ENABLED=0 $(GO) build -o bin/mintmark ./cmd/mintmark
+	for d in integrations/*/go.mod; do (cd $$(dirname $$d) && MINTMARK_TEST_BINARY=$(CURDIR)/bin/mintmark $(GO) test -p $(P) -timeout $(TIMEOUT) ./...); done
 
 check: lint vuln test ## what CI runs
 

@@ -75,7 +75,7 @@ func Start(t testing.TB) *Plane {
 	p := &Plane{t: t, Binary: os.Getenv("MINTMARK_TEST_BINARY")}
 	if p.Binary == "" {
 		p.Binary = filepath.Join(dir, "mintmark")
-		p.Build(p.Binary, "../..", "./cmd/mintmark")
+		p.Build(p.Binary, "../..", "./cmd/mintmark", "CGO_ENABLED=0") // as it is released
 	}
 	ports, err := loopback.Reserve(5)
 	if err != nil {
@@ -115,13 +115,14 @@ egress: {allow: [127.0.0.0/8]}
 	return p
 }
 
-// Build builds a program of a folder below this package's.
-func (p *Plane) Build(binary, folder, pkg string) {
+// Build builds a program; the folder is relative to this package's. Without further
+// environment, what was compiled for the test is not compiled again.
+func (p *Plane) Build(binary, folder, pkg string, env ...string) {
 	p.t.Helper()
 	_, here, _, _ := runtime.Caller(0)
 	build := exec.Command("go", "build", "-o", binary, pkg)
 	build.Dir = filepath.Join(filepath.Dir(here), folder)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(os.Environ(), env...)
 	if out, err := build.CombinedOutput(); err != nil {
 		p.t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
