@@ -157,7 +157,7 @@ func (c *Client) RotateClientSecret(ctx context.Context, id mintmark.ClientID, r
 }
 
 // DisableClient refuses the client at every endpoint and revokes its tokens.
-func (c *Client) DisableClient(ctx context.Context, id mintmark.ClientID, r StepRequest) (*ClientAnswer, error) {
+func (c *Client) DisableClient(ctx context.Context, id mintmark.ClientID, r DisableRequest) (*ClientAnswer, error) {
 	return call[ClientAnswer](ctx, c, "POST", path("clients", string(id))+":disable", r)
 }
 

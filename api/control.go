@@ -189,6 +189,20 @@ type Clients struct {
 type ClientAnswer struct {
 	Client OAuthClient `json:"client"`
 	Secret string      `json:"secret,omitempty"`
+	// Receipt is of what was revoked with the client, and Pending what waits for a
+	// second person instead, as in KeyAnswer.
+	Receipt *mintmark.Receipt  `json:"receipt,omitempty"`
+	Pending *PendingRevocation `json:"pending,omitempty"`
+}
+
+// DisableRequest refuses a client and revokes its tokens.
+type DisableRequest struct {
+	Reason string `json:"reason,omitempty"`
+	// BreakGlass does without the second person that a guard wants, where the guard
+	// allows it.
+	BreakGlass bool   `json:"break_glass,omitempty"`
+	Wait       bool   `json:"wait,omitempty"`
+	Timeout    string `json:"timeout,omitempty"` // as in RevokeRequest
 }
 
 // User is a local user; never its password.
@@ -231,6 +245,9 @@ type KeyRequest struct {
 	// Force retires a key although live tokens need it.
 	Force   bool   `json:"force,omitempty"`
 	Confirm string `json:"confirm,omitempty"` // :kill; the kid
+	// BreakGlass kills a key without the second person that a guard wants, where
+	// the guard allows it.
+	BreakGlass bool `json:"break_glass,omitempty"`
 	Wait    bool   `json:"wait,omitempty"`
 	Timeout string `json:"timeout,omitempty"`
 }
@@ -239,6 +256,9 @@ type KeyRequest struct {
 type KeyAnswer struct {
 	Key     Key               `json:"key"`
 	Receipt *mintmark.Receipt `json:"receipt,omitempty"`
+	// Pending is what waits for a second person: nothing has happened to the key.
+	// When it was approved, asking again does the rest.
+	Pending *PendingRevocation `json:"pending,omitempty"`
 }
 
 // Receipts lists receipts, newest first.

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -180,44 +181,73 @@ func (s *Server) killKey(ctx context.Context, in *bodyByID[api.KeyRequest]) (*ap
 	if in.Body.Confirm != in.ID {
 		return nil, &control.ConfirmError{Text: in.ID}
 	}
+	if err := mayBreak(ctx, in.Body.BreakGlass); err != nil {
+		return nil, err
+	}
 	actor := actorOf(ctx)
-	out, err := s.cfg.Keys.KillKey(ctx, actor, in.ID, in.Body)
+	out, err := s.key(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	reason := in.Body.Reason
-	if reason == "" {
-		reason = "key killed"
+	kill := func() (err error) {
+		out, err = s.cfg.Keys.KillKey(ctx, actor, in.ID, in.Body)
+		return err
 	}
 	sel := mintmark.Selector{Key: in.ID}.String()
-	a, err := s.cfg.Control.Withdraw(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout})
+	a, err := s.cfg.Control.Withdraw(ctx, actor, api.RevokeRequest{
+		Selector: sel, Confirm: sel, Reason: cmp.Or(in.Body.Reason, "key killed"), BreakGlass: in.Body.BreakGlass, Wait: in.Body.Wait, Timeout: in.Body.Timeout,
+	}, kill)
 	if err != nil {
 		return nil, err
 	}
-	out.Receipt = a.Receipt
+	out.Receipt, out.Pending = a.Receipt, a.Pending
 	return out, nil
 }
 
 // disableClient turns the client off first: what it could still get in between is
 // revoked after.
-func (s *Server) disableClient(ctx context.Context, in *bodyByID[api.StepRequest]) (*api.ClientAnswer, error) {
+func (s *Server) disableClient(ctx context.Context, in *bodyByID[api.DisableRequest]) (*api.ClientAnswer, error) {
 	if s.cfg.Accounts == nil {
 		return nil, notSupported("accounts")
 	}
-	actor := actorOf(ctx)
-	if err := s.cfg.Accounts.DisableClient(ctx, actor, mintmark.ClientID(in.ID)); err != nil {
+	if err := mayBreak(ctx, in.Body.BreakGlass); err != nil {
 		return nil, err
 	}
-	reason := in.Body.Reason
-	if reason == "" {
-		reason = "client disabled"
-	}
-	sel := mintmark.Selector{Client: mintmark.ClientID(in.ID)}.String()
-	if _, err := s.cfg.Control.Withdraw(ctx, actor, api.RevokeRequest{Selector: sel, Confirm: sel, Reason: reason, Wait: in.Body.Wait, Timeout: in.Body.Timeout}); err != nil {
+	actor, id := actorOf(ctx), mintmark.ClientID(in.ID)
+	if _, err := s.client(ctx, id); err != nil {
 		return nil, err
 	}
-	c, err := s.client(ctx, mintmark.ClientID(in.ID))
-	return &api.ClientAnswer{Client: c}, err
+	sel := mintmark.Selector{Client: id}.String()
+	a, err := s.cfg.Control.Withdraw(ctx, actor, api.RevokeRequest{
+		Selector: sel, Confirm: sel, Reason: cmp.Or(in.Body.Reason, "client disabled"), BreakGlass: in.Body.BreakGlass, Wait: in.Body.Wait, Timeout: in.Body.Timeout,
+	}, func() error { return s.cfg.Accounts.DisableClient(ctx, actor, id) })
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.client(ctx, id)
+	return &api.ClientAnswer{Client: c, Receipt: a.Receipt, Pending: a.Pending}, err
+}
+
+// key is a key as it stands.
+func (s *Server) key(ctx context.Context, kid string) (*api.KeyAnswer, error) {
+	all, err := s.cfg.Keys.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range all.Keys {
+		if k.ID == kid {
+			return &api.KeyAnswer{Key: k}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: there is no key %.80q", control.ErrNotFound, kid)
+}
+
+// mayBreak refuses who may not do without a second person.
+func mayBreak(ctx context.Context, breakGlass bool) error {
+	if breakGlass && !holds(ctx, security) {
+		return api.NewProblem(api.CodeForbidden, "break_glass needs the role security", "leave it out, and let another operator approve it")
+	}
+	return nil
 }
 
 func (s *Server) client(ctx context.Context, id mintmark.ClientID) (api.OAuthClient, error) {

@@ -13,8 +13,8 @@ import (
 func revocationRoutes() []Route {
 	return []Route{
 		once("revoke", "/v1/revocations", guards, "Revoke or suspend tokens", func(s *Server, ctx context.Context, actor string, r api.RevokeRequest) (*api.RevokeAnswer, error) {
-			if r.BreakGlass && !holds(ctx, security) {
-				return nil, api.NewProblem(api.CodeForbidden, "break_glass needs the role security", "leave it out, and let another operator approve it")
+			if err := mayBreak(ctx, r.BreakGlass); err != nil {
+				return nil, err
 			}
 			return s.cfg.Control.Revoke(ctx, actor, r)
 		}),

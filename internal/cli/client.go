@@ -77,7 +77,13 @@ func clientAnswer(k *api.ClientAnswer, err error) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if k.Pending != nil {
+		return waitsFor(k, k.Pending), nil
+	}
 	r := result{value: k, table: clientPairs(&k.Client)}
+	if k.Receipt != nil {
+		r.exit, r.notes = api.ExitOutcome(k.Receipt.Outcome), receiptNotes(k.Receipt)
+	}
 	if k.Secret != "" {
 		r.once, r.notes = k.Secret, []string{"", "secret, shown once and kept nowhere:", k.Secret}
 	}
@@ -106,14 +112,20 @@ func (a *app) clientAdd() *cobra.Command {
 
 func (a *app) clientDisable() *cobra.Command {
 	var w waiting
+	var breakGlass bool
 	return a.call(call{
 		use: "disable ID", short: "Refuse a client everywhere and revoke its tokens", args: cobra.ExactArgs(1), complete: clientNames,
-		flags: func(cmd *cobra.Command) { w.flags(cmd, true) },
+		long: "Where the guard wants a second person nothing happens until one approves: 15, with the id to approve;\n" +
+			"the tokens are revoked on approval, and the same command then disables the client.",
+		flags: func(cmd *cobra.Command) {
+			w.flags(cmd, true)
+			breakGlassFlag(cmd, &breakGlass)
+		},
 		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
 			if w.dryRun {
 				return a.revoke(ctx, c, api.RevokeRequest{Selector: mintmark.Selector{Client: mintmark.ClientID(args[0])}.String(), Reason: w.reason, DryRun: true})
 			}
-			return clientAnswer(c.DisableClient(ctx, mintmark.ClientID(args[0]), api.StepRequest{Reason: w.reason, Wait: w.wait, Timeout: a.bound()}))
+			return clientAnswer(c.DisableClient(ctx, mintmark.ClientID(args[0]), api.DisableRequest{Reason: w.reason, BreakGlass: breakGlass, Wait: w.wait, Timeout: a.bound()}))
 		},
 	})
 }

@@ -60,6 +60,9 @@ func keyStep(k *api.KeyAnswer, err error) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if k.Pending != nil {
+		return waitsFor(k, k.Pending), nil
+	}
 	r := withReceipt(k, k.Receipt, fmt.Sprintf("key %s is %s", k.Key.ID, k.Key.State))
 	if k.Receipt == nil {
 		r.table = keyTable([]api.Key{k.Key})
@@ -110,14 +113,21 @@ func (a *app) keyRetire() *cobra.Command {
 
 func (a *app) keyKill() *cobra.Command {
 	var w waiting
+	var breakGlass bool
 	return a.call(call{
 		use: "kill KID", short: "Emergency: refuse every token that the key signed, now", args: cobra.ExactArgs(1), complete: keyNames,
-		flags: func(cmd *cobra.Command) { w.flags(cmd, true) },
+		long: "Takes the key out of use and refuses every token that it signed, and what was made of those.\n" +
+			"Where the guard wants a second person nothing happens until one approves: 15, with the id to approve;\n" +
+			"the tokens are refused on approval, and the same command then replaces the key.",
+		flags: func(cmd *cobra.Command) {
+			w.flags(cmd, true)
+			breakGlassFlag(cmd, &breakGlass)
+		},
 		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
 			if w.dryRun {
 				return keyDryRun(ctx, c, args[0], "would be refused")
 			}
-			q := api.KeyRequest{Reason: w.reason, Wait: w.wait, Timeout: a.bound()}
+			q := api.KeyRequest{Reason: w.reason, BreakGlass: breakGlass, Wait: w.wait, Timeout: a.bound()}
 			var k *api.KeyAnswer
 			err := a.confirm(func(text string) (err error) {
 				q.Confirm = text

@@ -26,7 +26,7 @@ func (k *taking) flags(cmd *cobra.Command, lasts string) {
 	k.w.flags(cmd, true)
 	cmd.Flags().DurationVar(&k.last, "for", 0, lasts)
 	cmd.Flags().Int64Var(&k.atMost, "at-most", 0, "refuse to cover more live tokens than this")
-	cmd.Flags().BoolVar(&k.breakGlass, "break-glass", false, "do without the second person that the guard wants, in an emergency; the receipt says so (role security)")
+	breakGlassFlag(cmd, &k.breakGlass)
 }
 
 // request reads the flags and the token named by argument, if any.
@@ -109,10 +109,7 @@ func revoked(r *api.RevokeAnswer, verb string) result {
 	case r.DryRun:
 		return result{value: r, table: tokenTable(r.Sample), notes: wouldNotes(r, verb)}
 	case r.Receipt == nil && r.Pending != nil:
-		return result{value: r, table: pendingTable([]api.PendingRevocation{*r.Pending}), exit: api.ExitPending, notes: []string{
-			"", "nothing has happened yet: " + r.Pending.Why, "another operator decides until " + at(r.Pending.Expires) + ":",
-			"  mintmark revocation approve " + string(r.Pending.ID), "  mintmark revocation deny " + string(r.Pending.ID) + " --reason …",
-		}}
+		return waitsFor(r, r.Pending)
 	}
 	var notes []string
 	if !r.Ends.IsZero() {
@@ -122,6 +119,19 @@ func revoked(r *api.RevokeAnswer, verb string) result {
 		notes = append(notes, "", "the fact is forgotten at "+at(r.Forgotten)+", when nothing that it covers can be live")
 	}
 	return withReceipt(r, r.Receipt, notes...)
+}
+
+// waitsFor shows what waits for a second person.
+func waitsFor(v any, p *api.PendingRevocation) result {
+	return result{value: v, table: pendingTable([]api.PendingRevocation{*p}), exit: api.ExitPending, notes: []string{
+		"", "nothing has happened yet: " + p.Why, "another operator decides until " + at(p.Expires) + ":",
+		"  mintmark revocation approve " + string(p.ID), "  mintmark revocation deny " + string(p.ID) + " --reason …",
+	}}
+}
+
+// breakGlassFlag is of the commands that a guard may want a second person for.
+func breakGlassFlag(cmd *cobra.Command, into *bool) {
+	cmd.Flags().BoolVar(into, "break-glass", false, "do without the second person that the guard wants, in an emergency; the receipt says so (role security)")
 }
 
 func wouldNotes(r *api.RevokeAnswer, verb string) []string {

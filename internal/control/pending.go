@@ -71,6 +71,26 @@ func (c *Control) pend(ctx context.Context, w *wish, why string) (*api.PendingRe
 	return &p.PendingRevocation, c.store(ctx, &p, 0, w.fact.Actor)
 }
 
+// askedFor is what an actor asked for in the same words and still waits, or was
+// approved no longer ago than window; nil when there is no such thing.
+func (c *Control) askedFor(ctx context.Context, actor string, w *wish, window time.Duration) (*api.PendingRevocation, error) {
+	var found *api.PendingRevocation
+	now := c.cfg.Now()
+	err := documents(ctx, c.cfg.Store, ledger.DocPending, func(d ledger.Document, p pendingDoc) error {
+		if p.Requester != actor || p.Selector != w.fact.Selector.String() || p.Action != w.fact.Action.String() {
+			return nil
+		}
+		switch q := p.at(now, d.Version); {
+		case q.State == api.PendingApproved && now.Sub(q.Decided) <= window:
+			found = q
+		case q.State == api.PendingWaiting && found == nil:
+			found = q
+		}
+		return nil
+	})
+	return found, err
+}
+
 // store writes a pending revocation that was read at a version.
 func (c *Control) store(ctx context.Context, p *pendingDoc, version uint64, actor string) error {
 	b, err := p.batch(version, actor)

@@ -19,16 +19,21 @@ var ErrTooMany = errors.New("covers too many tokens")
 // needs a confirmation; what the guard wants a second person for waits for one,
 // and the answer then says so instead of a receipt.
 func (c *Control) Revoke(ctx context.Context, actor string, r api.RevokeRequest) (*api.RevokeAnswer, error) {
-	return c.revoke(ctx, actor, r, true)
+	return c.revoke(ctx, actor, r, nil)
 }
 
-// Withdraw is Revoke without a second person, for deeds that have a guard of their
-// own and are done already when this is called: a key killed, a client disabled.
-func (c *Control) Withdraw(ctx context.Context, actor string, r api.RevokeRequest) (*api.RevokeAnswer, error) {
-	return c.revoke(ctx, actor, r, false)
+// Withdraw is Revoke for what takes tokens back by more than a revocation: a key
+// killed, a client disabled. The deed is done when nothing stands against it, just
+// before the revocation is committed, and not at all where the guard wants a second
+// person: then the answer says what waits. An approval carries out the revocation;
+// for as long as the guard lets a request wait, its requester may then ask again,
+// which does the rest. Should the process die between deed and commit, asking again
+// does both: a deed must bear to be repeated.
+func (c *Control) Withdraw(ctx context.Context, actor string, r api.RevokeRequest, deed func() error) (*api.RevokeAnswer, error) {
+	return c.revoke(ctx, actor, r, deed)
 }
 
-func (c *Control) revoke(ctx context.Context, actor string, r api.RevokeRequest, guarded bool) (*api.RevokeAnswer, error) {
+func (c *Control) revoke(ctx context.Context, actor string, r api.RevokeRequest, deed func() error) (*api.RevokeAnswer, error) {
 	w, err := c.wish(actor, r)
 	if err != nil {
 		return nil, err
@@ -41,14 +46,11 @@ func (c *Control) revoke(ctx context.Context, actor string, r api.RevokeRequest,
 	}
 	out := c.outlook(&w)
 	out.DryRun = r.DryRun
-	why, breakable := "", false
-	if guarded {
-		guard, err := c.guard(ctx)
-		if err != nil {
-			return nil, err
-		}
-		why, breakable = guard.Wants(actor, w.fact.Selector, w.tokens), guard.BreakGlass
+	guard, err := c.guard(ctx)
+	if err != nil {
+		return nil, err
 	}
+	why := guard.Wants(actor, w.fact.Selector, w.tokens)
 	if r.DryRun {
 		out.SecondPerson = why
 		return out, c.preview(ctx, &w, out)
@@ -58,13 +60,36 @@ func (c *Control) revoke(ctx context.Context, actor string, r api.RevokeRequest,
 		return nil, fmt.Errorf("%w: %d live ones, more than the %d that were said at most", ErrTooMany, w.tokens, r.AtMost)
 	case out.Confirm != "" && r.Confirm != out.Confirm:
 		return nil, &ConfirmError{Text: out.Confirm, Tokens: w.tokens}
-	case why != "" && r.BreakGlass && !breakable:
+	}
+	approver := ""
+	if why != "" && deed != nil {
+		asked, err := c.askedFor(ctx, actor, &w, guard.Waits())
+		switch {
+		case err != nil:
+			return nil, err
+		case asked != nil && asked.State == api.PendingApproved:
+			why, approver = "", asked.Approver
+		case asked != nil && !r.BreakGlass:
+			out.Pending = asked
+			return out, nil
+		default:
+			why += "; once that is approved, ask again: that does the rest"
+		}
+	}
+	switch {
+	case why != "" && r.BreakGlass && !guard.BreakGlass:
 		return nil, fmt.Errorf("%w: %s, and the guard lets nobody do without", ErrForbidden, why)
 	case why != "" && !r.BreakGlass:
 		out.Pending, err = c.pend(ctx, &w, why)
 		return out, err
 	}
+	if deed != nil {
+		if err := deed(); err != nil {
+			return nil, err
+		}
+	}
 	ch := w.change()
+	ch.Approver = approver
 	if ch.BreakGlass = why != ""; ch.BreakGlass {
 		c.cfg.Log.Warn("a revocation was made without its second person", "actor", actor, "selector", out.Selector, "tokens", w.tokens, "reason", r.Reason)
 	}

@@ -280,6 +280,53 @@ func TestBreakGlass(t *testing.T) {
 	}
 }
 
+// Killing a key and disabling a client are no way round the guard: the deed waits as
+// the revocation does, and is done once the second person has approved.
+func TestDeedsAreGuarded(t *testing.T) {
+	w := controltest.New(t)
+	apply(t, w, controltest.Shop)
+	guard(t, w, "second_person: broad\n")
+	id := w.Issue("shop/v1")
+	const sel = "release=shop/v1"
+	q := api.RevokeRequest{Selector: sel, Confirm: sel, Reason: "leaked"}
+	deeds := 0
+	do := func(actor string, q api.RevokeRequest) (*api.RevokeAnswer, error) {
+		return w.Control.Withdraw(t.Context(), actor, q, func() error { deeds++; return nil })
+	}
+	asked, err := do(op, q)
+	if err != nil || asked.Pending == nil || asked.Receipt != nil || deeds != 0 || !live(t, w, id) {
+		t.Fatalf("without a second person: %+v, %v, %d deeds", asked, err, deeds)
+	}
+	again, err := do(op, q)
+	if err != nil || again.Pending == nil || again.Pending.ID != asked.Pending.ID || deeds != 0 {
+		t.Fatalf("asked again while it waits: %+v, %v", again, err)
+	}
+	broken := q
+	broken.BreakGlass = true
+	if _, err := do(op, broken); !errors.Is(err, control.ErrForbidden) || deeds != 0 {
+		t.Fatalf("broken where the guard does not allow it: %v, %d deeds", err, deeds)
+	}
+	if _, err := w.Control.Approve(t.Context(), "user:second", asked.Pending.ID, api.DecideRequest{Confirm: sel}); err != nil || live(t, w, id) {
+		t.Fatalf("approved: %v", err)
+	}
+	// What was approved for one is not approved for another, nor for other tokens.
+	if a, err := do("user:third", q); err != nil || a.Pending == nil || deeds != 0 {
+		t.Fatalf("another person: %+v, %v, %d deeds", a, err, deeds)
+	}
+	other := api.RevokeRequest{Selector: "client=shop", Confirm: "client=shop", Reason: "leaked"}
+	if a, err := do(op, other); err != nil || a.Pending == nil || deeds != 0 {
+		t.Fatalf("another selector: %+v, %v, %d deeds", a, err, deeds)
+	}
+	done, err := do(op, q)
+	if err != nil || done.Receipt == nil || done.Receipt.Approver != "user:second" || done.Receipt.BreakGlass || deeds != 1 {
+		t.Fatalf("asked again after the approval: %+v, %v, %d deeds", done, err, deeds)
+	}
+	guard(t, w, "second_person: broad\nbreak_glass: true\n")
+	if a, err := do("user:third", broken); err != nil || a.Receipt == nil || !a.Receipt.BreakGlass || deeds != 2 {
+		t.Fatalf("broken: %+v, %v, %d deeds", a, err, deeds)
+	}
+}
+
 func TestGuardIsForAdmins(t *testing.T) {
 	w := controltest.New(t)
 	apply(t, w, controltest.Shop)
