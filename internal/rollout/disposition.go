@@ -79,11 +79,14 @@ func Rules(svc *epoch.Service, stable, candidate string, o Options) ([]epoch.Dis
 	left := maps.Clone(o.Override)
 	for i := range rules {
 		d, given := o.Override[rules[i].Class]
+		if !given {
+			d, given = o.declared(rules[i].Class, compat)
+		}
 		if given {
 			rules[i].Disposition = d
 			delete(left, rules[i].Class)
 		}
-		if rules[i].Class == string(compat) && compat != Native && compat != Mapped && compat != Lossy && (rules[i].Disposition == mintmark.Map) {
+		if rules[i].Class == string(compat) && rules[i].Disposition == mintmark.Map && !compat.maps() {
 			return nil, fmt.Errorf("%w: release %s has no map for the tokens of %s", ErrInvalid, stable, candidate)
 		}
 		if rules[i].Class == string(None) && !given && o.Grace > 0 && o.Now > 0 {
@@ -101,6 +104,15 @@ func Rules(svc *epoch.Service, stable, candidate string, o Options) ([]epoch.Dis
 func Forward(svc *epoch.Service, stable, candidate string) epoch.DispositionRule {
 	c := CompatOf(svc, stable, candidate)
 	return epoch.DispositionRule{Class: string(c), Disposition: defaults[c]}
+}
+
+// maps reports whether tokens so read can be mapped.
+func (c Compat) maps() bool { return c == Native || c == Mapped || c == Lossy }
+
+// declared is the spec's disposition of a class, where it is possible.
+func (o *Options) declared(class string, compat Compat) (mintmark.Disposition, bool) {
+	d, given := o.Declared[class]
+	return d, given && (d != mintmark.Map || class != string(compat) || compat.maps())
 }
 
 // allowedScopes is never empty: a rule without a list would hold for every token.

@@ -136,6 +136,9 @@ func Return(svc epoch.Service, candidate string, newest uint64) epoch.Service {
 type Options struct {
 	// Override replaces the disposition of a class.
 	Override map[string]mintmark.Disposition
+	// Declared are dispositions of the spec, below Override. What holds no longer since an
+	// apply is left out: it must not keep a bad release in place.
+	Declared map[string]mintmark.Disposition
 	// Now, Window and Grace (Unix seconds, seconds) spread the turns of a reissue
 	// and delay the revocation of tokens that nothing can read.
 	Now, Window, Grace int64
@@ -176,6 +179,7 @@ func Rebase(compiled epoch.Service, current *epoch.Service) (epoch.Service, erro
 		return compiled, nil
 	}
 	compiled.Split, compiled.Retired = current.Split, current.Retired
+	compiled.Requires = requires(compiled.Requires, &compiled.Split)
 	for _, name := range []string{current.Split.Stable, current.Split.Candidate} {
 		if name == "" {
 			continue

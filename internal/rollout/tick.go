@@ -167,7 +167,7 @@ func (m *machine) late(s *SpecStep) {
 	switch {
 	case s.Kind != StepPause && s.Millis > 0 && m.now-m.r.StepSince >= s.Millis:
 		why = fmt.Sprintf("step %d waited for longer than %s", m.r.Step+1, length(s.Millis))
-	case gate && sp.Analysis != nil && sp.Analysis.MaxDuration > 0 && m.now-m.r.Started >= sp.Analysis.MaxDuration && m.r.StepSince <= m.r.Started+sp.Analysis.MaxDuration:
+	case gate && sp.Analysis != nil && m.unjudged(sp.Analysis.MaxDuration):
 		why = fmt.Sprintf("the analysis came to no verdict within %s", length(sp.Analysis.MaxDuration))
 	case sp.Progress > 0 && m.now-m.r.Moved >= sp.Progress:
 		why = fmt.Sprintf("no step was done for %s", length(sp.Progress))
@@ -187,6 +187,15 @@ func (m *machine) late(s *SpecStep) {
 		return
 	}
 	m.hold(why)
+}
+
+// unjudged reports whether a gate has waited for a verdict for too long: until that
+// long after the start, and where it begins after that, or anew, for that long.
+func (m *machine) unjudged(most int64) bool {
+	if most <= 0 || m.now-m.r.Started < most {
+		return false
+	}
+	return m.r.StepSince <= m.r.Started+most || m.now-m.r.StepSince >= most
 }
 
 // prove finalises what was promoted for long enough without failing.

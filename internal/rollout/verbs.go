@@ -66,6 +66,9 @@ func (m *machine) weight() error {
 		if err := m.mayGrow("weight"); err != nil {
 			return err
 		}
+		if at, most := m.unapproved(); at > 0 && m.in.Weight > most {
+			return fmt.Errorf("%w: step %d wants approval before the share is more than %s%%", ErrIllegal, at, FormatPercent(most))
+		}
 	}
 	m.r.Weight = m.in.Weight
 	m.dirty = true
@@ -95,7 +98,7 @@ func (m *machine) resume() error {
 	}
 	m.r.Before, m.r.Held, m.r.HeldAt = "", "", 0
 	// A pause or a time of proof goes on where it was; what waits begins anew.
-	if s := m.step(); s != nil && s.Kind != StepPause {
+	if s := m.step(); s == nil && m.r.State != Promoted || s != nil && s.Kind != StepPause {
 		m.r.StepSince = m.now
 	} else {
 		m.r.StepSince += held
@@ -135,13 +138,26 @@ func (m *machine) promote() error {
 	if err := m.mayGrow("promote"); err != nil {
 		return err
 	}
-	for i := m.r.Step; i < len(m.spec().Steps); i++ {
-		if m.spec().Steps[i].Kind == StepApproval {
-			return fmt.Errorf("%w: step %d wants approval before everything goes to the candidate", ErrIllegal, i+1)
-		}
+	if at, _ := m.unapproved(); at > 0 {
+		return fmt.Errorf("%w: step %d wants approval before everything goes to the candidate", ErrIllegal, at)
 	}
 	m.promoted()
 	return nil
+}
+
+// unapproved is the number of the next step that wants approval, and the share that
+// the steps before it lead to; 0 when none does.
+func (m *machine) unapproved() (at, most int) {
+	most = m.r.Weight
+	for i := range m.spec().Steps {
+		switch s := &m.spec().Steps[i]; {
+		case s.Kind == StepWeight:
+			most = max(most, s.Weight)
+		case s.Kind == StepApproval && i >= m.r.Step:
+			return i + 1, most
+		}
+	}
+	return 0, Full
 }
 
 func (m *machine) promoted() {
