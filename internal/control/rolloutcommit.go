@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -32,7 +31,7 @@ type step struct {
 
 // takeBack decides a rollback: the inverse, and the facts that go into its row.
 func (c *Control) takeBack(ctx context.Context, s *step, override map[string]mintmark.Disposition) error {
-	o := rollout.Options{Override: overrides(&s.r, override), Now: c.cfg.Now().Unix(), Window: int64(c.cfg.Spread / time.Second), Grace: int64(c.cfg.Grace / time.Second)}
+	o := rollout.Options{Override: override, Declared: declared(&s.r), Now: c.cfg.Now().Unix(), Window: int64(c.cfg.Spread / time.Second), Grace: int64(c.cfg.Grace / time.Second)}
 	rules, err := rollout.Rules(&s.svc, s.r.Stable, s.r.Candidate, o)
 	if err != nil {
 		return err
@@ -59,15 +58,12 @@ func (c *Control) takeBack(ctx context.Context, s *step, override map[string]min
 	return err
 }
 
-// overrides are the dispositions of the rollout's spec, and those asked for now on
-// top of them.
-func overrides(r *rollout.Rollout, now map[string]mintmark.Disposition) map[string]mintmark.Disposition {
-	if r.Spec == nil || len(r.Spec.Dispositions) == 0 {
-		return now
+// declared are the dispositions of the rollout's spec.
+func declared(r *rollout.Rollout) map[string]mintmark.Disposition {
+	if r.Spec == nil {
+		return nil
 	}
-	out := maps.Clone(r.Spec.Dispositions)
-	maps.Copy(out, now)
-	return out
+	return r.Spec.Dispositions
 }
 
 // rowKinds are the kinds of row that actions make.
@@ -154,7 +150,7 @@ func (c *Control) note(ctx context.Context, r rollout.Rollout, version uint64, d
 
 // stage makes the inverse of svc ready at every live gateway.
 func (c *Control) stage(ctx context.Context, svc epoch.Service, r *rollout.Rollout) error {
-	inverse, err := rollout.Inverse(svc, *r, rollout.Options{Override: overrides(r, nil)})
+	inverse, err := rollout.Inverse(svc, *r, rollout.Options{Declared: declared(r)})
 	if err != nil {
 		return err
 	}
@@ -187,10 +183,23 @@ func (c *Control) restage(ctx context.Context) {
 }
 
 // Resume stages the inverses of open rollouts again, and reads freeze windows: both
-// are forgotten at a restart.
+// are forgotten at a restart. What is judged and is no open rollout is closed: the
+// process died between the two. Nothing may start a rollout before it returns.
 func (c *Control) Resume(ctx context.Context) {
 	c.readFreezes(ctx)
 	c.restage(ctx)
+	if c.cfg.Analyst == nil {
+		return
+	}
+	open := map[mintmark.RolloutID]bool{}
+	for _, e := range c.cfg.State.Current().Table.Services() {
+		open[e.Split.Rollout] = true
+	}
+	for _, h := range c.cfg.Analyst.Reports() {
+		if !open[h.Rollout] {
+			c.unwatch(ctx, h.Rollout)
+		}
+	}
 }
 
 // find reads a rollout by id; a service's name finds its open one, else its

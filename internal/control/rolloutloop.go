@@ -27,6 +27,8 @@ type Analyst interface {
 	Open(ctx context.Context, o health.Opening) error
 	// Health returns the newest report; false when the rollout is not judged.
 	Health(id mintmark.RolloutID) (health.Report, bool)
+	// Reports returns the newest report of each rollout that is judged.
+	Reports() []health.Report
 	// Close ends it; what is not judged is closed already.
 	Close(ctx context.Context, id mintmark.RolloutID) error
 }

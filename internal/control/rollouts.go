@@ -10,6 +10,8 @@ import (
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/fleet"
+	"github.com/mintmark/mintmark/internal/ledger"
 	"github.com/mintmark/mintmark/internal/policy"
 	"github.com/mintmark/mintmark/internal/rollout"
 )
@@ -68,6 +70,9 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	if svc, err = rollout.Service(svc, r); err != nil {
 		return nil, err
 	}
+	if _, err := rollout.Rules(&svc, r.Stable, r.Candidate, rollout.Options{Override: declared(&r)}); err != nil {
+		return nil, err
+	}
 	if svc.Split.Watch, err = c.watch(ctx, &r); err != nil {
 		return nil, err
 	}
@@ -77,11 +82,29 @@ func (c *Control) StartRollout(ctx context.Context, actor string, req api.Rollou
 	}
 	done, err := c.commitStep(ctx, step{r: r, svc: svc, action: actions[0], actor: actor, reason: req.Reason, state: state, serial: version})
 	if err != nil {
-		c.cfg.StateLog.Unstage(string(r.ID))
-		c.unwatch(context.WithoutCancel(ctx), r.ID)
+		// What may have begun goes on being judged: closed, it could not be opened again,
+		// and nothing would take it back. Resume closes what did not begin.
+		if notWritten(err) {
+			c.cfg.StateLog.Unstage(string(r.ID))
+			c.unwatch(context.WithoutCancel(ctx), r.ID)
+		}
 		return nil, err
 	}
 	return c.answer(ctx, r.ID, done.Receipt, req.Wait, req.Timeout)
+}
+
+// notWritten reports whether a commit's error says that it did not happen; see
+// StateLog.
+func notWritten(err error) bool {
+	for _, e := range []error{
+		ErrConflict, ledger.ErrConflict, ledger.ErrStale, ledger.ErrUsed, ledger.ErrNotFound, fleet.ErrPart, fleet.ErrRefused, fleet.ErrBehind,
+		context.Canceled, context.DeadlineExceeded, // while it waited for its turn, or for gateways
+	} {
+		if errors.Is(err, e) {
+			return !errors.Is(err, fleet.ErrUnknown)
+		}
+	}
+	return false
 }
 
 // fill completes a request from the file that it holds, and reads the file's spec.
@@ -159,11 +182,16 @@ func (c *Control) StepRollout(ctx context.Context, actor string, roles []string,
 	if len(req.Dispositions) > 0 && !verb.TakesBack() {
 		return nil, fmt.Errorf("%w: dispositions go with rollback, abort and undo only", ErrInvalid)
 	}
-	var err error
+	// A service's name means the rollout of this moment, also when it is decided again:
+	// the next one is not what its caller has seen.
+	meant, _, err := c.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	for range maxAttempts {
 		var receipt mintmark.ReceiptID
 		var r rollout.Rollout
-		if r, receipt, err = c.drive(ctx, id, in, req); err == nil {
+		if r, receipt, err = c.drive(ctx, string(meant.ID), in, req); err == nil {
 			return c.answer(ctx, r.ID, receipt, req.Wait, req.Timeout)
 		}
 		// Somebody else's change came first. What was asked is decided again on top

@@ -19,11 +19,13 @@ import (
 	"github.com/mintmark/mintmark/internal/rollout"
 )
 
+type openings map[mintmark.RolloutID]health.Opening
+
 // analyst says what the test wants it to.
 type analyst struct {
 	mu      sync.Mutex
-	outcome health.Outcome                        // guarded by mu
-	open    map[mintmark.RolloutID]health.Opening // guarded by mu
+	outcome health.Outcome // guarded by mu
+	open    openings       // guarded by mu
 }
 
 func (a *analyst) say(o health.Outcome) {
@@ -51,6 +53,16 @@ func (a *analyst) Close(_ context.Context, id mintmark.RolloutID) error {
 	return nil
 }
 
+// Reports implements control.Analyst.
+func (a *analyst) Reports() (out []health.Report) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.open {
+		out = append(out, health.Report{Rollout: id})
+	}
+	return out
+}
+
 func (a *analyst) watching() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,7 +85,7 @@ func (a *analyst) Health(id mintmark.RolloutID) (health.Report, bool) {
 
 func judged(t *testing.T, outcome health.Outcome) (*controltest.World, *analyst) {
 	t.Helper()
-	a := &analyst{outcome: outcome, open: map[mintmark.RolloutID]health.Opening{}}
+	a := &analyst{outcome: outcome, open: openings{}}
 	w := controltest.New(t, func(c *control.Config) { c.Analyst, c.Tick = a, 10*time.Millisecond })
 	apply(t, w, controltest.Shop)
 	return w, a
