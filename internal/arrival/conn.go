@@ -1,6 +1,7 @@
 package arrival
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -30,6 +31,15 @@ func TakeOver(c net.Conn) net.Conn {
 		return s.Conn
 	}
 	return c
+}
+
+// Sever closes a connection that TakeOver returned, at once: Close of TLS says goodbye
+// first, and waits for seconds for a client that does not read.
+func Sever(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	c.Close()
 }
 
 // strictConn is a connection whose HTTP/1 framing is checked as it is read.

@@ -59,7 +59,7 @@ func (x *exchange) tunnel(ctx context.Context, resp *http.Response) {
 	defer client.Close()
 	under := arrival.TakeOver(client)
 	x.status = http.StatusSwitchingProtocols
-	x.cord.Also(func() { client.Close() })
+	x.cord.Also(func() { arrival.Sever(under) }) // who cuts must not wait for the client
 	defer x.cord.Also(nil)
 	stop := context.AfterFunc(ctx, func() { x.cord.Pull(arrival.ErrGone) })
 	defer stop()
