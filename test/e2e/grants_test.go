@@ -173,6 +173,7 @@ func TestExchangedTokensEndWithTheirOrigin(t *testing.T) {
 			t.Helper()
 			got := w.token(w.client, url.Values{
 				"grant_type": {exchange}, "subject_token": {subject}, "subject_token_type": {accessToken}, "resource": {audience},
+				"scope": {"orders.read"},
 			}, "machine", w.secrets["machine"])
 			if got.Access == "" {
 				t.Fatalf("refused: %s %s", got.Error, got.Description)
@@ -195,8 +196,19 @@ func TestExchangedTokensEndWithTheirOrigin(t *testing.T) {
 		w.want("its sibling", w.call(sibling), 200, "")
 		w.revoke("token=" + seen(t, w.call(origin)).Get("Mintmark-Token-Id"))
 		w.want("the sibling after the origin was revoked", w.call(sibling), 401, "token_revoked")
+		// A selector that covers the origin takes along what lacks it itself.
+		broad := w.token(w.client, url.Values{
+			"grant_type": {"client_credentials"}, "resource": {audience}, "scope": {"orders.read orders.write"},
+		}, "machine", w.secrets["machine"]).Access
+		narrow, harmless := ask(broad), ask(w.machine())
+		w.want("the narrow one before", w.call(narrow), 200, "")
+		w.revoke("subject=machine,scope=orders.write")
+		w.want("the broad one", w.call(broad), 401, "token_revoked")
+		w.want("the narrow one that was made of it", w.call(narrow), 401, "token_revoked")
+		w.want("one made of another", w.call(harmless), 200, "")
 		// What is verified anew, and not found in memory, is refused as well.
 		w.restart()
 		w.want("the grandchild after a restart", w.call(grandchild), 401, "token_revoked")
+		w.want("the narrow one after a restart", w.call(narrow), 401, "token_revoked")
 	}
 }
