@@ -95,7 +95,7 @@ func (c *Control) askedFor(ctx context.Context, actor string, w *wish, window ti
 func (c *Control) store(ctx context.Context, p *pendingDoc, version uint64, actor string) error {
 	b, err := p.batch(version, actor)
 	if err == nil {
-		_, err = c.cfg.Ledger.Append(ctx, b)
+		_, err = c.cfg.Ledger.Append(ctx, b.With(ctx))
 	}
 	return conflict(err)
 }

@@ -79,7 +79,8 @@ func (c *Control) record(ctx context.Context, r rollout.Rollout, before uint64, 
 		return err
 	}
 	e.Release = mintmark.NewReleaseID(r.Service, r.Candidate)
-	_, err = c.cfg.Ledger.Append(ctx, ledger.Batch{Events: []mintmark.Event{e}, Expect: []ledger.Expect{{Stream: e.Stream, Version: before}}})
+	b := ledger.Batch{Events: []mintmark.Event{e}, Expect: []ledger.Expect{{Stream: e.Stream, Version: before}}}
+	_, err = c.cfg.Ledger.Append(ctx, b.With(ctx))
 	return conflict(err)
 }
 

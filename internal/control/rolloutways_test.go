@@ -155,3 +155,72 @@ func TestVerbKeepsItsRollout(t *testing.T) {
 		t.Errorf("the other rollout was promoted: %+v, %v", split, err)
 	}
 }
+
+// An approval whose answer was lost is not given again to the next step that wants one,
+// nor a revocation that waits asked for twice.
+func TestLostAnswersAreNotRepeated(t *testing.T) {
+	w, _ := judged(t, health.Wait)
+	id := startFile(t, w, `apiVersion: mintmark/v1
+kind: Rollout
+name: shop-v2
+service: shop
+candidate: v2
+strategy: canary
+steps:
+  - set_weight: 5
+  - pause: {until: approved}
+  - set_weight: 25
+  - pause: {until: approved}
+  - set_weight: 50
+approvals: {roles: [security]}
+`).Rollout.ID
+	died := errors.New("died before the answer was stored")
+	approve := func(ctx context.Context) (*api.RolloutAnswer, error) {
+		if _, err := w.Control.StepRollout(ctx, "user:sec", []string{"security"}, string(id), rollout.VerbApprove, api.StepRequest{}); err != nil {
+			return nil, err
+		}
+		return nil, died
+	}
+	guard(t, w, "second_person: always\n")
+	sel := "token=" + string(w.Issue("shop/v1"))
+	revoke := func(ctx context.Context) (*api.RevokeAnswer, error) {
+		if a, err := w.Control.Revoke(ctx, op, api.RevokeRequest{Selector: sel, Reason: "leaked"}); err != nil || a.Pending == nil {
+			return nil, fmt.Errorf("not pending: %w", err)
+		}
+		return nil, died
+	}
+	for range 2 {
+		_, _ = control.Once(t.Context(), w.Control, "user:sec", "key", "approve", "", approve)
+		_, _ = control.Once(t.Context(), w.Control, op, "key", "revoke", "", revoke)
+	}
+	r, err := w.Control.Rollout(t.Context(), string(id))
+	if err != nil || r.Percent != "25" || r.State != string(rollout.Waiting) {
+		t.Errorf("approved by one word: %s at %s%%, %v", r.State, r.Percent, err)
+	}
+	p, err := w.Control.PendingRevocations(t.Context())
+	if err != nil || len(p.Pending) != 1 {
+		t.Errorf("%d pending, want 1: %v", len(p.Pending), err)
+	}
+}
+
+// Approving a share is a row, and recording one approval of two is none: either uses
+// its key up.
+func TestRecordedApprovalUsesItsKey(t *testing.T) {
+	w, _ := judged(t, health.Pass)
+	id := startFile(t, w, strings.Replace(canary, "distinct: true", "distinct: true, count: 2", 1)).Rollout.ID
+	if err := w.Control.TickRollout(t.Context(), string(id)); err != nil {
+		t.Fatal(err)
+	}
+	died := errors.New("died before the answer was stored")
+	n := 0
+	for range 2 {
+		_, _ = control.Once(t.Context(), w.Control, "user:sec", "key", "approve", "", func(ctx context.Context) (*api.RolloutAnswer, error) {
+			n++
+			_, err := w.Control.StepRollout(ctx, "user:sec", []string{"security"}, string(id), rollout.VerbApprove, api.StepRequest{})
+			return nil, errors.Join(err, died)
+		})
+	}
+	if n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
