@@ -62,7 +62,7 @@ var may = map[string]string{
 	"weightRollout": "poa", "pauseRollout": "posa", "resumeRollout": "poa", "approveRollout": "vosa", "promoteRollout": "poa", "finaliseRollout": "poa",
 	"rollbackRollout": "posa", "abortRollout": "posa", "undoRollout": "posa", "getRolloutGate": "gpvosa", "followRollout": "gpvosa",
 	"flaggerHook": "gpvosa", "spinnakerHook": "gpvosa", "kayentaJudge": "gpvosa",
-	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "gpvosa",
+	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "gpvosa", "exportReceipts": "vosa", "exportStateLog": "vosa",
 	"applyResources": "oa", "diffResources": "vosa", "exportResources": "vosa", "getSchemas": "vosa", "getSchema": "vosa",
 	"listClients": "vosa", "getClient": "vosa", "createClient": "oa", "rotateClientSecret": "oa", "disableClient": "osa",
 	"listUsers": "vosa", "putUser": "a", "listKeys": "vosa", "rotateKey": "sa", "retireKey": "sa", "killKey": "sa",

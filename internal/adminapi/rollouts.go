@@ -92,6 +92,20 @@ func rolloutRoutes() []Route {
 		row("listReceipts", "GET", "/v1/receipts", anybody, "List receipts, newest first", func(s *Server, ctx context.Context, _ *none) (*api.Receipts, error) {
 			return s.cfg.Control.Receipts(ctx)
 		}),
+		row("exportReceipts", "GET", "/v1/receipt-texts", anybody, "Get receipts as they were signed, oldest first", func(s *Server, ctx context.Context, in *struct {
+			After string `query:"after" maxLength:"255" doc:"Last id of the page before."`
+			Limit int    `query:"limit" minimum:"0" maximum:"500" doc:"How many; 100 when left out."`
+		},
+		) (*api.ReceiptTexts, error) {
+			return s.cfg.Control.ReceiptTexts(ctx, mintmark.ReceiptID(in.After), in.Limit)
+		}),
+		row("exportStateLog", "GET", "/v1/state-log", anybody, "Get rows of the state log as they were signed", func(s *Server, ctx context.Context, in *struct {
+			After uint64 `query:"after" doc:"Number of the last row of the page before."`
+			Limit int    `query:"limit" minimum:"0" maximum:"500" doc:"How many; 100 when left out."`
+		},
+		) (*api.StateRows, error) {
+			return s.cfg.Control.StateRows(ctx, in.After, in.Limit)
+		}),
 		row("getReceipt", "GET", "/v1/receipts/{id}", watchers, "Get a receipt", func(s *Server, ctx context.Context, in *byID) (*mintmark.Receipt, error) {
 			return s.cfg.Control.Receipt(ctx, mintmark.ReceiptID(in.ID))
 		}),

@@ -76,5 +76,5 @@ func (a *app) receiptCmd() *cobra.Command {
 			return show(rs, t, nil)
 		},
 	})
-	return noun("receipt", "Signed accounts of revocations and rollbacks", get, list, a.receiptVerifyCmd())
+	return noun("receipt", "Signed accounts of revocations and rollbacks", get, list, a.receiptExportCmd(), a.receiptKeysCmd(), a.receiptVerifyCmd())
 }

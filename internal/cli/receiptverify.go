@@ -1,102 +1,84 @@
 package cli
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
-	"github.com/mintmark/mintmark/internal/epoch"
+	"github.com/mintmark/mintmark/internal/receipt"
 )
 
-// errReceipt reports a receipt whose signature does not hold.
-var errReceipt = errors.New("the receipt's signature does not hold: it was altered, or another key signed it")
-
-// verifyReceipt checks a receipt's signature over its canonical JSON with an
-// empty signature member. It works on the members as they stand, so that one
-// written by a newer version verifies too.
-func verifyReceipt(text []byte, key func(kid string) (ed25519.PublicKey, error)) error {
-	members := map[string]any{}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&members); err != nil {
-		return usage("not a receipt: "+err.Error(), "write one with: mintmark receipt get ID -o json > FILE")
-	}
-	kid, _ := members["kid"].(string)
-	signature, _ := members["signature"].(string)
-	if kid == "" || signature == "" {
-		return usage("not a signed receipt: it has no kid or no signature", "write one with: mintmark receipt get ID -o json > FILE")
-	}
-	sig, err := base64.RawURLEncoding.DecodeString(signature)
+// verified checks an export or one receipt; what does not hold is the error.
+func verified(in io.Reader, keys receipt.Keys) (result, error) {
+	report, err := receipt.Check(in, keys)
 	if err != nil {
-		return errReceipt
+		return result{}, usage(err.Error(), "")
 	}
-	public, err := key(kid)
-	if err != nil {
-		return err
+	switch err := report.Err(); {
+	case err == nil:
+		return result{value: report, notes: report.Sentences()}, nil
+	case errors.Is(err, receipt.ErrKey):
+		return result{}, api.NewProblem(api.CodeNotFound, err.Error(), "give control's public keys with --key FILE; control writes them with: mintmark receipt keys")
+	case errors.Is(err, receipt.ErrForged):
+		return result{}, err
+	default:
+		return result{}, usage(err.Error(), "write one with: mintmark receipt export ID > FILE")
 	}
-	members["signature"] = ""
-	body, _, err := epoch.Encode(members)
-	if err != nil {
-		return fmt.Errorf("read receipt: %w", err)
-	}
-	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, append([]byte(mintmark.ReceiptDomain), body...), sig) {
-		return errReceipt
-	}
-	return nil
-}
-
-func publicKey(text string) (ed25519.PublicKey, error) {
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(text), "="))
-	if err != nil || len(b) != ed25519.PublicKeySize {
-		return nil, usage("the key is not an Ed25519 public key in base64url", "mintmark status -o json shows it under state_keys")
-	}
-	return b, nil
 }
 
 func (a *app) receiptVerifyCmd() *cobra.Command {
 	var keyFile string
 	cmd := &cobra.Command{
-		Use: "verify FILE|-", Short: "Check a receipt's signature; with --key without asking control", Args: cobra.ExactArgs(1),
-		Example: "  mintmark receipt get rcp_… -o json | mintmark receipt verify - --key state.pub",
+		Use: "verify FILE|-", Short: "Check an export or one receipt; with --key without asking control", Args: cobra.ExactArgs(1),
+		Long: `Check every signature of an export, that its rows are one chain, and that each
+receipt names the row that made it; or the signature of one receipt as JSON.
+The small command mintmark-verify does the same without anything else in it.`,
+		Example: "  mintmark receipt get rcp_… -o json | mintmark receipt verify - --key state-keys.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := a.readInput(args[0], 4<<20)
+			in := a.Stdin
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return usage(err.Error(), "")
+				}
+				defer f.Close()
+				in = f
+			}
+			keys, err := a.verifyingKeys(cmd.Context(), keyFile)
 			if err != nil {
 				return err
 			}
-			key := func(kid string) (ed25519.PublicKey, error) { return a.controlKey(cmd.Context(), kid) }
-			if keyFile != "" {
-				key = func(string) (ed25519.PublicKey, error) {
-					b, err := os.ReadFile(keyFile)
-					if err != nil {
-						return nil, usage(err.Error(), "")
-					}
-					return publicKey(string(b))
-				}
-			}
-			if err := verifyReceipt(text, key); err != nil {
+			r, err := verified(in, keys)
+			if err != nil {
 				return err
 			}
-			return a.print(result{value: map[string]bool{"ok": true}, notes: []string{"the signature holds"}})
+			return a.print(r)
 		},
 	}
-	cmd.Flags().StringVar(&keyFile, "key", "", "file with the state key's public half, base64url (default: ask control)")
+	cmd.Flags().StringVar(&keyFile, "key", "", "file with control's public state keys, or one key in base64url (default: ask control)")
 	return cmd
 }
 
-// controlKey asks control for the public half of a state key.
-func (a *app) controlKey(ctx context.Context, kid string) (ed25519.PublicKey, error) {
+// verifyingKeys reads public keys from a file, or asks control for them.
+func (a *app) verifyingKeys(ctx context.Context, file string) (receipt.Keys, error) {
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, usage(err.Error(), "")
+		}
+		keys, err := receipt.ParseKeys(b)
+		if err != nil {
+			return nil, usage(file+": "+err.Error(), "write them with: mintmark receipt keys > FILE")
+		}
+		return keys, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout+time.Second)
 	defer cancel()
 	c, err := a.connect(ctx)
@@ -107,11 +89,28 @@ func (a *app) controlKey(ctx context.Context, kid string) (ed25519.PublicKey, er
 	if err != nil {
 		return nil, err
 	}
-	text, ok := s.StateKeys[kid]
-	if !ok {
-		return nil, api.NewProblem(api.CodeNotFound, "control does not know the key "+quote(kid), "give its public half with --key FILE")
+	keys := receipt.Keys{}
+	for kid, text := range s.StateKeys {
+		if keys[kid], err = receipt.ParseKey(text); err != nil {
+			return nil, api.NewProblem(api.CodeUnintelligble, "control's key "+quote(kid)+": "+err.Error(), "")
+		}
 	}
-	return publicKey(text)
+	return keys, nil
+}
+
+func (a *app) receiptKeysCmd() *cobra.Command {
+	return a.call(call{
+		use: "keys", short: "Print control's public state keys, for those who verify", args: cobra.NoArgs,
+		example: "  mintmark receipt keys > state-keys.json",
+		run: func(ctx context.Context, c *api.Client, _ []string) (result, error) {
+			s, err := c.Status(ctx)
+			if err != nil {
+				return result{}, err
+			}
+			v := map[string]map[string]string{"state_keys": s.StateKeys}
+			return result{value: v, notes: []string{jsonText(v)}}, nil
+		},
+	})
 }
 
 // readInput reads a file, or standard input for "-".
@@ -125,7 +124,7 @@ func (a *app) readInput(name string, limit int64) ([]byte, error) {
 		defer f.Close()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, limit+1))
+	b, err := io.ReadAll(io.LimitReader(bufio.NewReader(in), limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}

@@ -132,6 +132,7 @@ type Config struct {
 	Tokens   Tokens
 	Reach    Reach
 	Store    Store
+	Rows     Rows
 	Ledger   Ledger
 	Secrets  Secrets
 	Now      func() time.Time // wall clock

@@ -46,9 +46,9 @@ type Problem struct {
 }
 
 // Err is nil when everything verified, else the gravest problem: ErrForged before
-// ErrKey before ErrTruncated before ErrFormat.
+// ErrKey before ErrFormat before ErrTruncated.
 func (r *Report) Err() error {
-	for _, grave := range []error{ErrForged, ErrKey, ErrTruncated, ErrFormat} {
+	for _, grave := range []error{ErrForged, ErrKey, ErrFormat, ErrTruncated} {
 		for _, p := range r.Problems {
 			if errors.Is(p.Err, grave) {
 				return fmt.Errorf("line %d: %w", p.Line, p.Err)

@@ -77,7 +77,7 @@ func New(t testing.TB, change ...func(*control.Config)) *World {
 	w.must(w.Fleet.Open(ctx))
 	f := control.Fleet{Fleet: w.Fleet, Wall: time.Now}
 	w.config = control.Config{
-		StateLog: f, State: f, Tokens: w.Store, Reach: w.Store, Store: w.Store, Ledger: w.Ledger, Secrets: secrets{}, Now: w.now, Random: rand.Reader,
+		StateLog: f, State: f, Tokens: w.Store, Reach: w.Store, Store: w.Store, Rows: w.Store, Ledger: w.Ledger, Secrets: secrets{}, Now: w.now, Random: rand.Reader,
 	}
 	for _, f := range change {
 		f(&w.config)
