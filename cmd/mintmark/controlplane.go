@@ -59,7 +59,7 @@ func (p *plane) run(ctx context.Context, g *errgroup.Group, o cli.ProcessOptions
 	state := ctl.Fleet{Fleet: p.fleet, Wall: time.Now}
 	c := ctl.New(ctl.Config{
 		StateLog: state, State: state, StateKeys: state.StateKeys(keyring.KeyID(p.keys.StateKey().Public())), Tokens: p.store, Reach: p.store, Store: p.store, Rows: p.store, Ledger: p.ledger,
-		Secrets: clientSecrets{p.auth}, Now: time.Now, Random: rand.Reader, Timeout: p.cfg.Control.WaitTimeout.D(), Log: p.log, Analyst: p.judging,
+		Secrets: clientSecrets{p.auth}, Now: time.Now, Random: rand.Reader, Timeout: p.cfg.Control.WaitTimeout.D(), Log: p.log, Analyst: p.judging, Recorded: p.samples,
 	})
 	if err := p.configureIssuers(ctx, c); err != nil {
 		return err

@@ -275,7 +275,7 @@ func openGateway(ctx context.Context, cfg config.Config, dir string, conn *jetst
 	n.copies = mirror.New(mirror.Config{Metrics: registry, Log: log})
 	n.gateway, err = gateway.New(gateway.Config{
 		Mirror: n.copies,
-		State:  ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Meter: newMeter(n.counter), Reissuer: ask, Once: ask, Upstreams: n.upstreams,
+		State:  ask, Verifier: n.verifier, Counter: n.counter, Recorder: n.spool, Meter: newSampling(newMeter(n.counter), n.counter), Reissuer: ask, Once: ask, Upstreams: n.upstreams,
 		Now: time.Now, Log: log, Access: access, Metrics: registry, Trusted: forwarded.Trust(cfg.Gateway.Trusted),
 	})
 	return n, err

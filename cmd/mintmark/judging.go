@@ -66,6 +66,7 @@ func (j *judging) run(ctx context.Context, g *errgroup.Group) error {
 func (p *plane) folded(b *bus.RecordBatch) {
 	p.metrics.folded(b)
 	p.judging.Recorded(b)
+	keep(p.samples, b)
 }
 
 // newMeter makes a gateway's meter; what it finds rides with the gateway's counts.

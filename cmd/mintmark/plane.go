@@ -30,6 +30,7 @@ import (
 	"github.com/mintmark/mintmark/internal/sqlite"
 	"github.com/mintmark/mintmark/internal/telemetry"
 	"github.com/mintmark/mintmark/internal/web"
+	"github.com/mintmark/mintmark/internal/whatif"
 )
 
 // plane is the control plane on its embedded engines, open but not yet serving.
@@ -48,7 +49,8 @@ type plane struct {
 	issuers *federation.Federation
 	auth    *authority.Authority
 	judging judging
-	busCA   string // PEM
+	samples *whatif.Ring // of requests, that policies are tried on
+	busCA   string       // PEM
 
 	registry *prometheus.Registry
 	metrics  *metricSet
@@ -181,6 +183,7 @@ func (p *plane) openRoles(ctx context.Context) error {
 	if setup.Renewal, setup.RenewalSecret, err = renewalHook(p.cfg.Renewal); err != nil {
 		return err
 	}
+	p.samples = whatif.NewRing(ringSize, ringSeconds)
 	if err := p.openJudging(egress); err != nil {
 		return err
 	}

@@ -293,6 +293,10 @@ type RecordBatch struct {
 	// HealthLost how many were left out because the queue on disk was full.
 	Health     [][]byte `json:"health,omitempty"`
 	HealthLost uint64   `json:"health_lost,omitempty"`
+	// Shapes are redacted samples of requests (whatif.Shape), for asking what another
+	// policy would do. They are not kept in the ledger, and left out while the queue
+	// on disk is full: a sample is replaced by the next.
+	Shapes []json.RawMessage `json:"shapes,omitempty"`
 }
 
 // UsageDelta counts one token on one route and outcome since the last flush.

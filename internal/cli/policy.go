@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) policyCmd() *cobra.Command {
-	return noun("policy", "Judge resources before they are in force", a.policyLint())
+	return noun("policy", "Judge resources before they are in force", a.policyLint(), a.policyDiff(), a.policySimulate(), a.policyRecorded())
 }
 
 func (a *app) policyLint() *cobra.Command {

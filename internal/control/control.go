@@ -149,6 +149,8 @@ type Config struct {
 	Analyst Analyst
 	// Tick is how often Run looks at open rollouts; 0 is 250ms.
 	Tick time.Duration
+	// Recorded keeps redacted records of requests; nil keeps none.
+	Recorded Recorded
 	// Log takes what an operator should see; nil discards.
 	Log *slog.Logger
 }

@@ -128,19 +128,26 @@ func (r *Recorder) events(b *bus.RecordBatch, data []byte) ([]mintmark.Event, er
 			judged.Deltas = append(judged.Deltas, packed)
 		}
 	}
-	if len(judged.Deltas) == 0 {
+	if len(judged.Deltas) == 0 && len(b.Shapes) == 0 {
 		return []mintmark.Event{own}, nil
 	}
-	also, err := judged.Event()
-	if err != nil {
-		return nil, err
-	}
 	without := *b
-	without.Health = nil
+	without.Shapes = nil // samples: they may be forgotten, and what is in the ledger may not
+	events := make([]mintmark.Event, 1, 2)
+	if len(judged.Deltas) > 0 {
+		without.Health = nil
+		also, err := judged.Event()
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, also)
+	}
+	var err error
 	if own.Data, err = bus.Encode(without); err != nil {
 		return nil, err
 	}
-	return []mintmark.Event{own, also}, nil
+	events[0] = own
+	return events, nil
 }
 
 // tell lets the gateway forget. A lost message costs one more delivery.

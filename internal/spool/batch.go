@@ -8,6 +8,9 @@ import (
 // maxHealth is how many deltas of health are held while nothing can be stored.
 const maxHealth = 16
 
+// maxShapes is how many samples of requests are held while nothing can be stored.
+const maxShapes = 512
+
 // maxDeltas keeps a batch well under the bus's largest message.
 const maxDeltas = 8192
 
@@ -18,7 +21,7 @@ func split(b *bus.RecordBatch) []*bus.RecordBatch {
 	// What rollouts are judged by goes in batches of its own, which the recorder
 	// files apart.
 	health := b.Health
-	if len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign) == 0 && len(health) == 1 {
+	if len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign)+len(b.Shapes) == 0 && len(health) == 1 {
 		return parts
 	}
 	b.Health = nil
@@ -84,6 +87,8 @@ func merge(b, more *bus.RecordBatch) {
 	b.Refusals = append(b.Refusals, more.Refusals...)
 	b.Foreign = append(b.Foreign, more.Foreign...)
 	b.Health = append(b.Health, more.Health...)
+	b.Shapes = append(b.Shapes, more.Shapes...)
+	b.Shapes = b.Shapes[max(0, len(b.Shapes)-maxShapes):]
 	b.HealthLost += more.HealthLost
 	b.Sampled += more.Sampled
 	b.Coalesced += more.Coalesced
@@ -94,7 +99,7 @@ func merge(b, more *bus.RecordBatch) {
 
 // empty reports whether a batch tells nothing.
 func empty(b *bus.RecordBatch) bool {
-	return !b.Booted && len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign)+len(b.Health) == 0 &&
+	return !b.Booted && len(b.Usage)+len(b.Refusals)+len(b.Uses)+len(b.Foreign)+len(b.Health)+len(b.Shapes) == 0 &&
 		b.Sampled+b.Coalesced+b.RefusalsLost+b.ForeignLost+b.HealthLost == 0
 }
 

@@ -179,16 +179,16 @@ func TestReservoir(t *testing.T) {
 func TestRing(t *testing.T) {
 	r := NewRing(3, 100)
 	mk := func(at int64) Shape { return Shape{At: at, Weight: 1, Route: "s/r", Path: "/", Method: "GET"} }
-	r.Add([]Shape{mk(60), {}, mk(120), mk(180), mk(240)})
+	r.Add([]Shape{mk(60), {}, mk(120), mk(180), mk(240)}, 250)
 	got := r.Since(0, 250)
 	if len(got) != 2 || got[0].At != 180 || got[1].At != 240 { // 120 was pushed out or is too old
 		t.Errorf("%+v", got)
 	}
-	r.Prune(300)
+	r.Add(nil, 310)
 	if got := r.Since(0, 250); len(got) != 1 || got[0].At != 240 {
 		t.Errorf("pruned: %+v", got)
 	}
-	r.Add([]Shape{mk(300)})
+	r.Add([]Shape{mk(300)}, 310)
 	if got := r.Since(0, 310); len(got) != 2 {
 		t.Errorf("after pruning: %+v", got)
 	}
