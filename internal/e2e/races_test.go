@@ -332,7 +332,7 @@ func TestRB07NarrowedPolicyReachesEveryGateway(t *testing.T) {
 	r.apply(plain)
 	expect("widened again", "/orders/1", c, http.StatusOK, mintmark.CodeNone)
 
-	if _, err := r.api().DisableClient(r.t.Context(), "machine", api.StepRequest{Reason: "test", Wait: true, Timeout: "20s"}); err != nil {
+	if _, err := r.api().DisableClient(r.t.Context(), "machine", api.DisableRequest{Reason: "test", Wait: true, Timeout: "20s"}); err != nil {
 		t.Fatal(err)
 	}
 	expect("disabled client", "/orders/1", c, http.StatusUnauthorized, mintmark.CodeRevoked)
