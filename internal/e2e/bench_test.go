@@ -28,7 +28,7 @@ func BenchmarkRollbackWait(b *testing.B) {
 	r := newRig(b, rigConfig{gateways: 3, lease: 3 * time.Second})
 	spent := measure(b, func(int) *mintmark.Receipt {
 		b.StopTimer()
-		ro, err := r.api().StartRollout(b.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "bench", Wait: true, Timeout: "20s"})
+		ro, err := r.api().StartRollout(b.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "bench", ManualRollback: true, Wait: true, Timeout: "20s"})
 		must(b, err)
 		b.StartTimer()
 		began = time.Now()

@@ -177,7 +177,7 @@ func TestRollbackOfACutOffGateway(t *testing.T) {
 	r := newRig(t, rigConfig{gateways: 3, lease: time.Second})
 	b := r.gates[1]
 	c := r.machine("machine", ordersAudience, "orders.read")
-	ro, err := r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Wait: true, Timeout: "20s"})
+	ro, err := r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", ManualRollback: true, Wait: true, Timeout: "20s"})
 	must(t, err)
 	minted := r.machine("machine", ordersAudience, "orders.read")
 	for _, g := range r.gates {
@@ -255,7 +255,7 @@ func TestG1NetworkFailsMeanwhile(t *testing.T) {
 		var ro *api.RolloutAnswer
 		var err error
 		if rollback {
-			ro, err = r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Wait: true, Timeout: "20s"})
+			ro, err = r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", ManualRollback: true, Wait: true, Timeout: "20s"})
 			must(t, err)
 		}
 		bad := r.machine("machine", ordersAudience, "orders.read")

@@ -506,7 +506,7 @@ func TestG4OneRequestOneEpoch(t *testing.T) {
 		rounds = 100
 	}
 	for range rounds {
-		a, err := r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", Wait: true, Timeout: "20s"})
+		a, err := r.api().StartRollout(t.Context(), api.RolloutRequest{Service: "orders", Candidate: "v2", Strategy: "canary", Weight: "100", Reason: "test", ManualRollback: true, Wait: true, Timeout: "20s"})
 		must(t, err)
 		time.Sleep(20 * time.Millisecond)
 		b, err := r.api().StepRollout(t.Context(), a.Rollout.ID, "rollback", api.StepRequest{Reason: "test", Wait: true, Timeout: "20s"})
