@@ -60,6 +60,8 @@ type Gateway struct {
 	view     atomic.Pointer[view]
 	building sync.Mutex
 	pool     sync.Pool // *exchange
+	// shadowing is how many bytes of bodies are kept for copies of requests.
+	shadowing atomic.Int64
 }
 
 // New returns a gateway; it starts nothing.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -79,6 +80,11 @@ func (x *exchange) shadow(s *epoch.ServiceEntry) {
 	if d.Token != nil {
 		t := *d.Token
 		c.seen.Token = &t
+		if d.Verdict.Fate.Disposition != mintmark.Keep {
+			// This copy would show the candidate the shape that the stable release gets.
+			x.met.arm = armNone
+			return
+		}
 		switch d.Snapshot.Table.Dispose(&t, s.Candidate, x.start.Unix()).Disposition {
 		case mintmark.Keep:
 		case mintmark.Revoke:
@@ -89,9 +95,14 @@ func (x *exchange) shadow(s *epoch.ServiceEntry) {
 			return
 		}
 	}
-	if body {
-		c.body = make([]byte, 0, x.out.ContentLength)
-		c.length = x.out.ContentLength
+	if body && c.seen.Code == mintmark.CodeNone {
+		n := x.out.ContentLength
+		if x.g.shadowing.Add(n) > maxShadowing {
+			x.g.shadowing.Add(-n)
+			x.met.arm = armNone
+			return
+		}
+		c.body, c.length = make([]byte, 0, n), n
 		x.out.Body = &teeBody{ReadCloser: x.out.Body, into: c}
 	}
 	x.met.copied = c
@@ -102,17 +113,24 @@ func (x *exchange) shadow(s *epoch.ServiceEntry) {
 func (x *exchange) sendCopy(v *view) {
 	c := x.met.copied
 	x.met.copied = nil
-	if c == nil || x.met.upstream == 0 || int64(len(c.body)) != c.length {
+	if c == nil {
 		return
 	}
-	if c.seen.Code != mintmark.CodeNone {
-		x.g.observeCopy(c)
-		return
+	if x.met.upstream != 0 && c.whole() {
+		if c.seen.Code != mintmark.CodeNone {
+			x.g.observeCopy(c)
+			return
+		}
+		if c.to = v.to[c.seen.Served]; c.to != nil && x.g.cfg.Mirror.Offer(c.send) {
+			return
+		}
 	}
-	if c.to = v.to[c.seen.Served]; c.to != nil {
-		x.g.cfg.Mirror.Offer(c.send)
-	}
+	c.done()
 }
+
+// maxShadowing bounds the bytes of bodies that are kept for copies: of requests under
+// way, which no queue bounds, and of copies.
+const maxShadowing = 32 << 20
 
 // shadowCopy is a copy of a request. It refers to nothing of the exchange.
 type shadowCopy struct {
@@ -127,9 +145,17 @@ type shadowCopy struct {
 	extra               []upstream.Field
 	body                []byte
 	length              int64
+	got                 atomic.Bool // all of body is here, and nobody writes to it any more
 	timeout             time.Duration
 	seen                health.Observed
 }
+
+// whole reports whether the body is here, if there is one. The request may be over
+// while its body is still coming in.
+func (c *shadowCopy) whole() bool { return c.length == 0 || c.got.Load() }
+
+// done gives back the room that the body took.
+func (c *shadowCopy) done() { c.g.shadowing.Add(-c.length) }
 
 // Pass implements upstream.Gate: a copy that waited must not reach a release that
 // was taken back meanwhile, nor go on with a token that was.
@@ -139,7 +165,8 @@ func (c *shadowCopy) Pass() error {
 	if s == nil || s.Split.Rollout != c.rollout || s.Split.Mirror == nil || c.g.cfg.State.Freshness().Fenced(c.seen.Route.Budget) {
 		return errShadowOver
 	}
-	if c.seen.Token != nil && snap.Revoked.Find(c.seen.Token) != nil {
+	now := c.g.cfg.Now()
+	if t := c.seen.Token; t != nil && (t.Expires != 0 && now.Unix() >= t.Expires || takenBack(snap, t, now)) {
 		return errShadowOver
 	}
 	return nil
@@ -147,6 +174,7 @@ func (c *shadowCopy) Pass() error {
 
 // send sends the copy and drops the answer, but for its status and how long it took.
 func (c *shadowCopy) send(ctx context.Context) {
+	defer c.done()
 	req := (&http.Request{
 		Method: c.method, URL: &c.url, Host: c.host, Header: c.header, Proto: c.proto, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}).WithContext(ctx)
@@ -189,8 +217,12 @@ type teeBody struct {
 // Read implements io.Reader.
 func (b *teeBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if int64(len(b.into.body)+n) <= b.into.length {
-		b.into.body = append(b.into.body, p[:n]...)
+	c := b.into
+	if n == 0 || c.got.Load() || int64(len(c.body)+n) > c.length {
+		return n, err
+	}
+	if c.body = append(c.body, p[:n]...); int64(len(c.body)) == c.length {
+		c.got.Store(true)
 	}
 	return n, err
 }

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
+	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/internal/arrival"
 	"github.com/mintmark/mintmark/internal/epoch"
 	"github.com/mintmark/mintmark/internal/health"
@@ -189,4 +192,84 @@ func TestShadowJudgesThePolicy(t *testing.T) {
 	if s := met.take(); n != 0 || got() != "" || s != "v2 0 release_retired" {
 		t.Errorf("%d copies, meter %q", n, s)
 	}
+}
+
+// A copy's token is held to what the request's would be, at the moment it goes out.
+func TestShadowSendsNothingOfATokenTakenBack(t *testing.T) {
+	r, j, met, got := shadowRig(t, epoch.Mirror{Share: epoch.Cohorts}, nil)
+	// The fake verifier lets a key pass that no epoch has: withdrawn, as it were, since.
+	r.token("withdrawn", func(t *mintmark.Token) { t.Kind, t.Mark.Key = mintmark.KindAccessJWT, "k1" })
+	now := time.Now()
+	r.token("brief", func(t *mintmark.Token) { t.Expires = now.Unix() + 3 })
+	for _, token := range []string{"withdrawn", "brief"} {
+		if resp, _ := r.get("/x", token); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d", token, resp.StatusCode)
+		}
+		r.gateway.cfg.Now = func() time.Time { return now.Add(time.Minute) }
+		if j.run(t); got() != "" || met.take() != "" {
+			t.Errorf("%s: a copy was sent", token)
+		}
+		r.gateway.cfg.Now = func() time.Time { return now }
+	}
+}
+
+// What was reshaped for the stable release is not shown to the candidate, which would
+// have got another shape.
+func TestShadowCopiesNoShapeOfTheStableRelease(t *testing.T) {
+	r, j, met, got := shadowRig(t, epoch.Mirror{Share: epoch.Cohorts}, func(s *epoch.Service) {
+		s.Releases = append(s.Releases, release("v0", "http://127.0.0.1:1"))
+		s.Releases[0].Accept, s.Releases[0].Maps = nil, []epoch.ShapeMap{{From: "v0"}}
+	})
+	r.token("old", func(t *mintmark.Token) { t.Mark.Release = "orders/v0" })
+	if resp, _ := r.get("/x", "old"); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.StatusCode)
+	}
+	if n := j.run(t); n != 0 || got() != "" || met.take() != "" {
+		t.Errorf("%d copies", n)
+	}
+}
+
+// Bodies kept for copies take a bounded room, however many requests bring them.
+func TestShadowBodiesAreBounded(t *testing.T) {
+	r, j, _, got := shadowRig(t, epoch.Mirror{Share: epoch.Cohorts, Methods: []string{"POST"}, MaxBody: 8}, nil)
+	post := func() {
+		t.Helper()
+		req, _ := http.NewRequest("POST", r.url+"/p", strings.NewReader("12345678"))
+		req.Header.Set("Authorization", "Bearer good")
+		if resp, _ := r.do(req); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.StatusCode)
+		}
+	}
+	r.gateway.shadowing.Store(maxShadowing - 7)
+	if post(); j.run(t) != 0 {
+		t.Error("copied without room")
+	}
+	r.gateway.shadowing.Store(maxShadowing - 8)
+	post()
+	post() // the first one's copy still waits
+	if n := j.run(t); n != 1 || !strings.HasSuffix(got(), "body=12345678") {
+		t.Errorf("%d copies, want 1", n)
+	}
+	j.full = true
+	post()
+	if n := r.gateway.shadowing.Load(); n != maxShadowing-8 {
+		t.Errorf("%d bytes are still taken", n-maxShadowing+8)
+	}
+}
+
+// A server may answer before it has read the body, which is then kept while the
+// request is already over.
+func TestShadowBodyOutlastsItsRequest(t *testing.T) {
+	const n = 4096
+	c := &shadowCopy{body: make([]byte, 0, n), length: n}
+	b := &teeBody{ReadCloser: io.NopCloser(iotest.OneByteReader(strings.NewReader(strings.Repeat("a", n)))), into: c}
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = io.Copy(io.Discard, b) })
+	for !c.whole() {
+		runtime.Gosched()
+	}
+	if s := string(c.body); s != strings.Repeat("a", n) {
+		t.Errorf("%d bytes", len(s))
+	}
+	wg.Wait()
 }
