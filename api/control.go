@@ -213,7 +213,8 @@ type User struct {
 	Disabled bool     `json:"disabled,omitempty"`
 }
 
-// UserRequest makes or changes a user. Password empty leaves it as it is.
+// UserRequest makes or changes a user. What is empty stays as it is; a new user
+// needs a password. Disabled can't be set here: declare the user.
 type UserRequest struct {
 	User
 	Password string `json:"password,omitempty"`

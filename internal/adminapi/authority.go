@@ -262,13 +262,14 @@ func (a Authority) DisableClient(ctx context.Context, actor string, id mintmark.
 // PutUser implements Accounts.
 func (a Authority) PutUser(ctx context.Context, actor string, r api.UserRequest) (*api.User, error) {
 	name := strings.TrimSpace(r.Name)
-	if r.Password == "" {
-		return nil, api.NewProblem(api.CodeInvalid, "a password is wanted", "accounts without one are declared: kind: User")
+	if r.Disabled {
+		return nil, api.NewProblem(api.CodeInvalid, "disabled can't be set here", "declare the user with kind: User and disabled: true, which revokes its tokens, too")
 	}
-	if err := a.A.SetPassword(ctx, name, mintmark.NewSecret(r.Password), true, actor); err != nil {
+	to := authority.UserChange{Password: mintmark.NewSecret(r.Password), Email: r.Email, Roles: r.Roles}
+	if err := a.A.ChangeUser(ctx, name, to, true, actor); err != nil {
 		return nil, refused(err)
 	}
-	return &api.User{Name: name}, nil
+	return &api.User{Name: name, Email: r.Email, Roles: r.Roles}, nil
 }
 
 var (

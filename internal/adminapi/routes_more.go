@@ -145,7 +145,7 @@ func accountRoutes() []Route {
 			if s.cfg.Accounts == nil {
 				return nil, notSupported("accounts")
 			}
-			return s.cfg.Accounts.PutUser(ctx, actor, r)
+			return s.putUser(ctx, actor, r)
 		}),
 		row("listKeys", "GET", "/v1/keys", anybody, "List signing keys", func(s *Server, ctx context.Context, _ *none) (*api.Keys, error) {
 			if s.cfg.Keys == nil {
@@ -169,6 +169,22 @@ func accountRoutes() []Route {
 			return s.killKey(ctx, in)
 		}),
 	}
+}
+
+// putUser refuses to change beside its declaration what a declared user is: the
+// next apply would undo it. A password is never declared.
+func (s *Server) putUser(ctx context.Context, actor string, r api.UserRequest) (*api.User, error) {
+	if r.Email != "" || len(r.Roles) > 0 {
+		declared, err := s.cfg.Control.Declared(ctx, policy.KindUser, strings.TrimSpace(r.Name))
+		if err != nil {
+			return nil, err
+		}
+		if declared {
+			return nil, api.NewProblem(api.CodeInvalid, "the user "+strings.TrimSpace(r.Name)+" is declared, so that e-mail and roles are changed there",
+				"change claims in its resource (mintmark export User/"+strings.TrimSpace(r.Name)+") and apply it")
+		}
+	}
+	return s.cfg.Accounts.PutUser(ctx, actor, r)
 }
 
 // killKey takes the key out of use first, so that nothing more is signed with it,

@@ -3,8 +3,12 @@ package authority
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark"
@@ -106,33 +110,97 @@ func (a *Authority) changeClient(ctx context.Context, id mintmark.ClientID, acto
 	return fmt.Errorf("write client %s: %w", id, ledger.ErrConflict)
 }
 
+// UserChange is what becomes of a local user. What is left out stays as it is.
+type UserChange struct {
+	Password mintmark.Secret // 8 to 1024 bytes
+	Email    string          // the claim email
+	Roles    []string        // those that may be had at the admin API
+}
+
 // SetPassword gives a local user a password, making the account if make says so.
 // Whoever is signed in stays so: revoke subject=… to end that.
 func (a *Authority) SetPassword(ctx context.Context, name string, password mintmark.Secret, make bool, actor string) error {
-	if n := len(password.Reveal()); n < 8 || n > 1024 {
+	if password.Reveal() == "" {
 		return fmt.Errorf("%w: a password has 8 to 1024 bytes", ErrRequest)
 	}
+	return a.ChangeUser(ctx, name, UserChange{Password: password}, make, actor)
+}
+
+// ChangeUser changes a local user, or makes one with a password if make says so.
+func (a *Authority) ChangeUser(ctx context.Context, name string, to UserChange, make bool, actor string) error {
 	if name == "" || len(name) > 128 {
 		return fmt.Errorf("%w: a user needs a name of at most 128 characters", ErrRequest)
 	}
-	hash, err := a.d.Passwords.HashPassword(ctx, password)
+	claims, err := to.claims()
 	if err != nil {
-		return fmt.Errorf("hash password: %w", err)
+		return err
+	}
+	if len(claims) == 0 && to.Password.Reveal() == "" {
+		return fmt.Errorf("%w: nothing is asked for: give a password, an e-mail address or roles", ErrRequest)
+	}
+	hash := ""
+	if n := len(to.Password.Reveal()); n > 0 {
+		if n < 8 || n > 1024 {
+			return fmt.Errorf("%w: a password has 8 to 1024 bytes", ErrRequest)
+		}
+		if hash, err = a.d.Passwords.HashPassword(ctx, to.Password); err != nil {
+			return fmt.Errorf("hash password: %w", err)
+		}
 	}
 	for range 5 {
 		u := User{Name: name}
 		v, err := a.load(ctx, ledger.DocUser, name, &u)
 		if errors.Is(err, ledger.ErrNotFound) && make {
+			if hash == "" {
+				return fmt.Errorf("%w: there is no user %s, and to make one a password is wanted; accounts without one are declared: kind: User", ErrRequest, name)
+			}
 			v, err = a.d.Documents.StreamVersion(ctx, ledger.DocUser+"/"+name)
 		}
 		if err != nil {
 			return fmt.Errorf("read user %s: %w", name, err)
 		}
-		u.Password, u.Ref = hash, "sub:"+u.Sub()
+		if u.Ref = "sub:" + u.Sub(); hash != "" {
+			u.Password = hash
+		}
+		if u.Claims == nil {
+			u.Claims = map[string]json.RawMessage{}
+		}
+		maps.Copy(u.Claims, claims)
 		_, err = a.d.Ledger.Append(ctx, by(actor, put(ledger.DocUser, name, v, u)).With(ctx))
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err
 		}
 	}
 	return fmt.Errorf("write user %s: %w", name, ledger.ErrConflict)
+}
+
+// claims are those that a change sets.
+func (to *UserChange) claims() (map[string]json.RawMessage, error) {
+	out := map[string]json.RawMessage{}
+	if to.Email != "" {
+		// Whoever gets mail there decides whether it is one: no more than its shape is
+		// looked at.
+		if at := strings.LastIndexByte(to.Email, '@'); at < 1 || at == len(to.Email)-1 || len(to.Email) > 254 ||
+			strings.ContainsFunc(to.Email, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return nil, fmt.Errorf("%w: %.80q is no e-mail address", ErrRequest, to.Email)
+		}
+		text, err := json.Marshal(to.Email)
+		if err != nil {
+			return nil, err
+		}
+		out["email"] = text
+	}
+	for _, role := range to.Roles {
+		if !slices.Contains([]string{"viewer", "operator", "security", "admin"}, role) {
+			return nil, fmt.Errorf("%w: there is no role %.40q: want viewer, operator, security or admin", ErrRequest, role)
+		}
+	}
+	if len(to.Roles) > 0 {
+		text, err := json.Marshal(mintmark.SortedSet(slices.Clone(to.Roles)))
+		if err != nil {
+			return nil, err
+		}
+		out[claimRoles] = text
+	}
+	return out, nil
 }

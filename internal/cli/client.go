@@ -153,7 +153,6 @@ func (a *app) userCmd() *cobra.Command {
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().StringVar(&q.Email, "email", "", "e-mail address")
 			cmd.Flags().StringSliceVar(&q.Roles, "role", nil, "roles of the admin API: viewer, operator, security, admin")
-			cmd.Flags().BoolVar(&q.Disabled, "disabled", false, "may not log in")
 			cmd.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
 		},
 		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {

@@ -315,10 +315,17 @@ func (c *Control) Users(ctx context.Context) (*api.Users, error) {
 	) error {
 		u := api.User{Name: d.ID, Disabled: v.Disabled}
 		_ = json.Unmarshal(v.Claims["email"], &u.Email) // absent or not text: shown as none
+		_ = json.Unmarshal(v.Claims[claimRoles], &u.Roles)
 		out.Users = append(out.Users, u)
 		return nil
 	})
 	return out, err
+}
+
+// Declared reports whether a resource of that kind and name was applied.
+func (c *Control) Declared(ctx context.Context, kind, name string) (bool, error) {
+	_, ok, err := c.document(ctx, ledger.DocResource, kind+"/"+name, &json.RawMessage{})
+	return ok, err
 }
 
 // Status returns control's state at a glance.
