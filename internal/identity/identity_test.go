@@ -50,6 +50,26 @@ func TestNamesAreReserved(t *testing.T) {
 	}
 }
 
+// What other proxies name the client, its certificate or its request by is theirs to
+// say, hence nobody's who reaches us (RFC 9440 §4 for Client-Cert).
+func TestOtherProxiesNamesAreReserved(t *testing.T) {
+	for _, name := range []string{
+		"Client-Cert", "Client-Cert-Chain", "Client_Cert", "X-Client-Cert", "SSL-Client-Verify", "Ssl_Client_S_Dn", "X-SSL-Client-DN", "X-Client-Dn",
+		"X-ARR-ClientCert", "Client-Ip", "X-Originating-IP", "X-Remote-IP", "X-Remote-Addr", "Remote_Addr", "Fastly-Client-IP", "X-Azure-ClientIP",
+		"X-Original-Host", "X-Original-Forwarded-For", "X-Original-URL", "X-Rewrite-URL", "X-Envoy-Original-Path", "X-Envoy-External-Address",
+		"X-Real-IP", "X-Forwarded-Client-Cert", "X-HTTP-Method-Override",
+	} {
+		if !Reserved(name) {
+			t.Errorf("%s may be sent by anybody", name)
+		}
+	}
+	for _, name := range []string{"X-Client-Version", "X-Hostname", "Client-Version", "X-Request-Id", "X-Original", "Content-Type", "Cookie"} {
+		if Reserved(name) {
+			t.Errorf("%s is reserved", name)
+		}
+	}
+}
+
 // The quick way and the plain way agree for every spelling.
 func FuzzReserved(f *testing.F) {
 	for _, s := range []string{"Mintmark-Token-Subject", "mintmark_token_id", "X_Forwarded-For", "x-auth", "Accept", "DPOP", "x-mintmark-" + strings.Repeat("a", 40)} {

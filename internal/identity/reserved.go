@@ -12,11 +12,17 @@ var reserved = map[string]bool{
 	"x-api-key": true, "dpop": true, "proxy-authorization": true, "x-original-url": true,
 	"x-original-uri": true, "x-original-method": true, "x-rewrite-url": true,
 	"x-http-method": true, "x-http-method-override": true, "x-method-override": true,
-	"x-client-cert": true, "ssl-client-cert": true, "x-ssl-client-cert": true,
+	"x-client-cert": true, "x-client-dn": true, "x-arr-clientcert": true,
+	"client-ip": true, "x-originating-ip": true, "x-remote-ip": true, "x-remote-addr": true, "remote-addr": true,
+	"fastly-client-ip": true, "x-azure-clientip": true, "x-envoy-external-address": true,
+	"x-original-host": true, "x-original-forwarded-for": true, "x-envoy-original-path": true,
 }
 
 // reservedPrefixes are the families of which every member is reserved.
-var reservedPrefixes = []string{"mintmark-", "x-mintmark-", "x-forwarded-", "x-auth-", "x-authenticated-", "x-jwt-"}
+// Client-Cert and Client-Cert-Chain are RFC 9440's.
+var reservedPrefixes = []string{
+	"mintmark-", "x-mintmark-", "x-forwarded-", "x-auth-", "x-authenticated-", "x-jwt-", "client-cert", "ssl-client-", "x-ssl-client-",
+}
 
 // Normal returns the name as careless upstreams see it: CGI and WSGI turn - into
 // _, and case does not matter.
