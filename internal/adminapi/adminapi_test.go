@@ -60,6 +60,7 @@ var may = map[string]string{
 	"listAPIKeys": "vosa", "createAPIKey": "oa", "rotateAPIKey": "oa",
 	"startRollout": "poa", "planRollout": "gpvosa", "listRollouts": "gpvosa", "getRollout": "gpvosa", "getRolloutPlan": "gpvosa",
 	"weightRollout": "poa", "pauseRollout": "posa", "resumeRollout": "poa", "approveRollout": "vosa", "promoteRollout": "poa", "finaliseRollout": "poa",
+	"listStranded": "vosa", "simulateResources": "vosa", "listRecorded": "vosa",
 	"rollbackRollout": "posa", "abortRollout": "posa", "undoRollout": "posa", "getRolloutGate": "gpvosa", "followRollout": "gpvosa",
 	"flaggerHook": "gpvosa", "spinnakerHook": "gpvosa", "kayentaJudge": "gpvosa",
 	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "gpvosa", "exportReceipts": "vosa", "exportStateLog": "vosa",
