@@ -7,7 +7,6 @@ require (
 	github.com/hashicorp/go-plugin v1.7.0
 	github.com/mintmark/mintmark v0.0.0
 	github.com/sirupsen/logrus v1.9.3
-	golang.org/x/oauth2 v0.37.0
 	k8s.io/apimachinery v0.29.3
 )
 
@@ -34,6 +33,7 @@ require (
 	github.com/modern-go/reflect2 v1.0.2 // indirect
 	github.com/oklog/run v1.1.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261005182115-fad411399dd8 // indirect

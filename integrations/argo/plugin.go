@@ -5,19 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/argoproj/argo-rollouts/utils/plugin/types"
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/mintmark/mintmark"
 	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/integrations/connect"
 )
 
 // name is how Argo's documents refer to the plugins.
@@ -74,46 +70,8 @@ type mintmarkPlugin struct {
 
 // connect makes the client, once; tokens are renewed by themselves.
 func (p *mintmarkPlugin) connect() (*api.Client, error) {
-	p.once.Do(func() { p.client, p.err = p.newClient() })
+	p.once.Do(func() { p.client, p.err = connect.FromEnv(p.getenv, "mintmark-argo", callBound) })
 	return p.client, p.err
-}
-
-func (p *mintmarkPlugin) newClient() (*api.Client, error) {
-	c := api.Config{Server: p.getenv("MINTMARK_SERVER"), Token: mintmark.NewSecret(p.getenv("MINTMARK_TOKEN")), Agent: "mintmark-argo", HTTP: &http.Client{Timeout: callBound}}
-	if file := p.getenv("MINTMARK_CREDENTIAL"); file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("read credential: %w", err)
-		}
-		var k struct {
-			Server   string `json:"server"`
-			TokenURL string `json:"token_url"`
-			ID       string `json:"client_id"`
-			Secret   string `json:"client_secret"`
-			Scope    string `json:"scope"`
-			Resource string `json:"resource"`
-			Token    string `json:"token"`
-		}
-		if err := json.Unmarshal(b, &k); err != nil {
-			return nil, fmt.Errorf("credential %s is not JSON: %w", file, err)
-		}
-		if k.Server != "" {
-			c.Server = k.Server
-		}
-		c.Token = mintmark.NewSecret(k.Token)
-		if k.Token == "" {
-			ctx := context.WithValue(context.Background(), oauth2.HTTPClient, c.HTTP)
-			c.HTTP = (&clientcredentials.Config{
-				ClientID: k.ID, ClientSecret: k.Secret, TokenURL: k.TokenURL, Scopes: strings.Fields(k.Scope),
-				EndpointParams: url.Values{"resource": {k.Resource}}, AuthStyle: oauth2.AuthStyleInHeader,
-			}).Client(ctx)
-			c.HTTP.Timeout = callBound
-		}
-	}
-	if c.Server == "" {
-		return nil, errors.New("set MINTMARK_CREDENTIAL to a credential's file, or MINTMARK_SERVER and MINTMARK_TOKEN")
-	}
-	return api.NewClient(c)
 }
 
 // InitPlugin is called once, when Argo has started us.

@@ -86,6 +86,8 @@ var layers = map[string]int{
 	"internal/extauthz": surfaces,
 	"internal/cli":      surfaces,
 	"internal/demo":     surfaces,
+	// The test kit, for Go tests outside of the product too.
+	"testkit": surfaces,
 
 	"cmd/mintmark":        command,
 	"cmd/mintmark-verify": command,
@@ -98,6 +100,10 @@ var layers = map[string]int{
 	"bench/rig": tests,
 	// Ways to judge a canary, side by side; no part of the product either.
 	"bench/judges": tests,
+	// How programs beside the product reach the admin API.
+	"integrations/connect": surfaces,
+	// GitHub's deployment protection rule, a program of its own.
+	"integrations/protection": command,
 	// The product, started for the tests of integrations with other systems.
 	"integrations/live": tests,
 }
