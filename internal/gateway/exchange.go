@@ -130,11 +130,13 @@ func (x *exchange) unwatch() {
 }
 
 func (x *exchange) informational(code int, h http.Header) {
+	cleanResponse(h)
+	for _, n := range x.rv.response.remove {
+		delete(h, n)
+	}
 	out := x.w.Header()
 	for name, values := range h {
-		if !identity.Ours(name) {
-			out[name] = values
-		}
+		out[name] = values
 	}
 	x.w.WriteHeader(code)
 	clear(out)

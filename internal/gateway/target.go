@@ -26,9 +26,10 @@ func rewrite(path string, tr *epoch.Transform) string {
 
 // target returns the request's path as it was sent, without the query; false for
 // forms of the request target that have no path, or whose path net/http reads
-// differently from how it was sent.
+// differently from how it was sent, and for what HTTP/1 has no place for in a first
+// line: HTTP/2 does, and it would look like a failure of the server's.
 func target(r *http.Request) (string, bool) {
-	if r.Method == http.MethodConnect || r.URL.Opaque != "" || r.Host == "" {
+	if r.Method == http.MethodConnect || r.URL.Opaque != "" || r.Host == "" || !visible(r.Method) || !visible(r.Host) || !visible(r.URL.RawQuery) {
 		return "", false
 	}
 	raw := r.RequestURI
@@ -42,6 +43,16 @@ func target(r *http.Request) (string, bool) {
 		raw = raw[:q]
 	}
 	return raw, strings.IndexByte(raw, '#') < 0
+}
+
+// visible reports whether s has neither spaces nor control characters.
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func isGRPC(h http.Header) bool {
