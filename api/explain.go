@@ -44,6 +44,7 @@ var explanations = map[string]Explanation{
 	"state_unknown":               {"The gateway cannot know whether the token still holds: it has not heard from control within the route's staleness budget.", "Retry after the time given; mintmark gateway check finds the cause. It is never a verdict on the token."},
 	"no_route":                    {"No route matches host, path and method.", "mintmark export shows the routes."},
 	"rate_limited":                {"The route's rate limit is used up for this key.", "Retry after the time given."},
+	"body_too_large":              {"The request's body is larger than the route allows.", "Send less, or raise max_body of the route."},
 	"upstream_unavailable":        {"The service behind the gateway did not answer.", "Look at the service; mintmark release list shows its addresses."},
 	"invalid_file":                {"A file has mistakes; it was refused whole and nothing was changed.", "Mend each line that is named; mintmark schema has the form."},
 	"not_authenticated":           {"Control did not accept the credential.", "mintmark login, or set MINTMARK_TOKEN."},
