@@ -211,7 +211,7 @@ func crashAtEveryWrite(w *world, d deed) {
 		}
 		outcomes[w.crashAt(&tr, d, k)]++
 	}
-	t.Logf("%s: %d crashes: %v", d.name, len(points), outcomes)
+	t.Logf("%s: %d crashes: %v; after a restart all gateways had caught up within %s", d.name, len(points), outcomes, w.slowest.Round(time.Millisecond))
 }
 
 // crashPoints picks the writes to die at: a sample, or all in the long form.
@@ -288,7 +288,9 @@ func (w *world) crashAt(tr **tracer, d deed, k int) string {
 				t.Errorf("%s was acknowledged and is lost: killed at %s", d.name, at)
 			}
 		}
+		restarted := time.Now()
 		w.caughtUp()
+		w.slowest = max(w.slowest, time.Since(restarted))
 		d.judge(now > before)
 	} else if err != nil {
 		t.Fatalf("%s: %v", d.name, err)

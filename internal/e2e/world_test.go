@@ -53,6 +53,7 @@ type world struct {
 	vault   *demo.Client
 	clients []demo.Machine
 	served  map[string]*atomic.Int64 // by release of the vault
+	slowest time.Duration            // that gateways took to catch up with a restarted control
 }
 
 // newWorld starts control, gateways and services, and waits until each gateway
