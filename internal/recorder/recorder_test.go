@@ -74,3 +74,21 @@ func TestRecord(t *testing.T) {
 		}
 	}
 }
+
+// Samples of requests are handed on and not kept: what is in the ledger stays.
+func TestSamplesAreNotKept(t *testing.T) {
+	f := &fake{upto: 3}
+	var folded *bus.RecordBatch
+	r := New(Config{Ledger: f, Store: f, Bus: f, Folded: func(b *bus.RecordBatch) { folded = b }})
+	data := `{"v":1,"gateway":"east","boot":"boot_1","seq":3,"usage":[{"r":"shop/all","n":2,"f":1,"l":2}],"shapes":[{"route":"shop/all"}]}`
+	if err := r.record(t.Context(), "mm.v1.rec.east", []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+	if folded == nil || len(folded.Shapes) != 1 {
+		t.Errorf("handed on: %+v", folded)
+	}
+	var kept bus.RecordBatch
+	if len(f.got) != 1 || bus.Decode(f.got[0].Data, &kept) != nil || len(kept.Shapes) != 0 || len(kept.Usage) != 1 {
+		t.Errorf("kept: %+v", f.got)
+	}
+}

@@ -108,6 +108,9 @@ func Simulate(base, candidate *epoch.Table, shapes []Shape, now time.Time) Repor
 				before = v
 			}
 		}
+		if was != mintmark.CodeNone && was != mintmark.CodeCredentialsMissing && s.Token == nil {
+			told = false // it did not come as far as the policy
+		}
 		if !told {
 			assumed += s.Weight
 			before.served = ""
@@ -143,7 +146,7 @@ func changed(before, after verdict, both bool) string {
 // telling reports whether a shape says enough to explain a refusal.
 func telling(code mintmark.Code) bool {
 	switch code {
-	case mintmark.CodeNone, mintmark.CodeAudience, mintmark.CodeScope, mintmark.CodeAuthentication, mintmark.CodePolicyRefused,
+	case mintmark.CodeNone, mintmark.CodeCredentialsMissing, mintmark.CodeAudience, mintmark.CodeScope, mintmark.CodeAuthentication, mintmark.CodePolicyRefused,
 		mintmark.CodeIssuerUnknown, mintmark.CodeReleaseRetired:
 		return true
 	}
