@@ -141,8 +141,10 @@ func (a *Analysis) Resume(ctx context.Context) error {
 			if chunk(d.ID) {
 				continue
 			}
+			// One that can't be read does not keep the others from being judged, nor the
+			// process from starting.
 			if err := a.resume(ctx, d); err != nil {
-				return err
+				a.cfg.Log.Error("rollout is not judged", "rollout", d.ID, "error", err)
 			}
 		}
 		if len(page) < 100 {
