@@ -268,7 +268,7 @@ func (s *Store) checkFormat(ctx context.Context) error {
 }
 
 // Format is the newest data format that this program writes.
-const Format = 1
+const Format = 2
 
 // Close lets go of everything. It is safe to call twice.
 func (s *Store) Close() error {

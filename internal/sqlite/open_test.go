@@ -114,3 +114,25 @@ func TestReadOnlyMissing(t *testing.T) {
 		t.Errorf("made %v", entries)
 	}
 }
+
+// TestFormatStandsInTheFile: what this program writes says so, also in a directory of
+// the format before, so that an earlier program refuses it instead of passing over
+// what it does not know.
+func TestFormatStandsInTheFile(t *testing.T) {
+	dir := made(t)
+	raw(t, dir, "DELETE FROM goose_db_version WHERE version_id > 1")
+	b := storetest.Start(t, open(t, dir))
+	b.Stop()
+	db, err := sql.Open("sqlite", filepath.Join(dir, sqlite.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var format int64
+	if err := db.QueryRow("SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&format); err != nil {
+		t.Fatal(err)
+	}
+	if format != sqlite.Format || format < 2 {
+		t.Errorf("the file says format %d, the program %d", format, sqlite.Format)
+	}
+}
