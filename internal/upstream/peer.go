@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -69,14 +68,17 @@ func (t *target) peerExchange(req *http.Request, o *Options) (*http.Response, er
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	out := req.WithContext(ctx)
-	if _, named := req.Header["User-Agent"]; len(o.Extra) > 0 || !named {
-		out.Header = maps.Clone(req.Header)
-		if !named {
-			out.Header["User-Agent"] = nil // else net/http would name itself
-		}
-		for _, f := range o.Extra {
-			out.Header[f.Name] = []string{f.Value}
-		}
+	// With its values: a server may answer before net/http has written all of them,
+	// and then the caller does with them what it likes.
+	out.Header = req.Header.Clone()
+	if out.Header == nil {
+		out.Header = http.Header{}
+	}
+	if _, named := out.Header["User-Agent"]; !named {
+		out.Header["User-Agent"] = nil // else net/http would name itself
+	}
+	for _, f := range o.Extra {
+		out.Header[f.Name] = []string{f.Value}
 	}
 	timeout := o.timeout()
 	if o.Streaming {
