@@ -126,6 +126,7 @@ var sameLayer = map[string][]string{
 	"internal/gateway":    {"internal/upstream", "internal/verifier", "internal/usage", "internal/follower"},
 	"internal/control":    {"internal/fleet"},
 	"internal/authority":  {"internal/login"},
+	"internal/cli":        {"testkit"},
 }
 
 // impure are the imports that pure layers (formats and decisions) do without:

@@ -16,12 +16,7 @@ func Schema(kind string) (*jsonschema.Schema, error) {
 	if spec == nil {
 		return nil, fmt.Errorf("%q is not a kind; %s", short(kind), suggest(kind, Kinds()))
 	}
-	s := schemaOf(reflect.TypeOf(spec).Elem(), rules{})
-	s.Schema = "https://json-schema.org/draft/2020-12/schema"
-	s.ID = "https://mintmark.dev/schemas/v1/" + kind + ".json"
-	s.Title = kind
-	s.Properties["kind"].Enum = []any{kind}
-	return s, nil
+	return SchemaOf(kind, spec), nil
 }
 
 // Schemas returns one schema that takes a document of any kind.

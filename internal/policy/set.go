@@ -69,7 +69,7 @@ func Parse(files []File) (Set, Errors) {
 	var errs Errors
 	byID := map[string]*Resource{}
 	for _, f := range files {
-		for _, r := range parseFile(f, &errs) {
+		for _, r := range parseFile(f, resourceKinds, &errs) {
 			if first := byID[r.ID()]; first != nil {
 				at := first.at[""]
 				r.fail(&errs, "name", fmt.Sprintf("declared twice, first at %s:%d", first.file, at.line), "remove one of them")
@@ -103,7 +103,7 @@ func newSet(byID map[string]*Resource) Set {
 	return s
 }
 
-func parseFile(f File, errs *Errors) []*Resource {
+func parseFile(f File, of kinds, errs *Errors) []*Resource {
 	if len(f.Text) > MaxFile {
 		*errs = append(*errs, Error{File: f.Name, Message: fmt.Sprintf("is larger than %d bytes", MaxFile), Fix: "split it"})
 		return nil
@@ -123,7 +123,7 @@ func parseFile(f File, errs *Errors) []*Resource {
 		if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 || doc.Content[0].ShortTag() == "!!null" {
 			continue // an empty document between two lines of ---
 		}
-		if r := parseDocument(f.Name, doc.Content[0], errs); r != nil {
+		if r := parseDocument(f.Name, doc.Content[0], of, errs); r != nil {
 			out = append(out, r)
 		}
 	}
@@ -157,7 +157,7 @@ func syntaxError(file string, err error) Error {
 	return e
 }
 
-func parseDocument(file string, n *yaml.Node, errs *Errors) *Resource {
+func parseDocument(file string, n *yaml.Node, of kinds, errs *Errors) *Resource {
 	d := &decoder{file: file, errs: errs, at: map[string]position{}}
 	if n.Kind != yaml.MappingNode {
 		d.fail(n, "", "a document is "+kindOf(n)+", want fields", "begin with apiVersion: "+APIVersion)
@@ -173,12 +173,12 @@ func parseDocument(file string, n *yaml.Node, errs *Errors) *Resource {
 			name = n.Content[i+1].Value
 		}
 	}
-	spec := blank(kind)
+	spec := of.blank(kind)
 	if spec == nil {
 		if kind == "" {
-			d.fail(kindAt, "kind", "is missing", "add kind: one of "+strings.Join(Kinds(), ", "))
+			d.fail(kindAt, "kind", "is missing", "add kind: one of "+strings.Join(of.names(), ", "))
 		} else {
-			d.fail(kindAt, "kind", fmt.Sprintf("%q is not a kind", short(kind)), suggest(kind, Kinds()))
+			d.fail(kindAt, "kind", fmt.Sprintf("%q is not a kind", short(kind)), suggest(kind, of.names()))
 		}
 		return nil
 	}
