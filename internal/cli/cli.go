@@ -180,7 +180,7 @@ func (a *app) root() *cobra.Command {
 	)
 	a.group(root, "run", a.initCmd(), a.serveCmd(), a.controlCmd(), a.gatewayCmd(), a.demoCmd())
 	a.group(root, "tokens", a.tokenCmd(), a.revocationCmd(), a.apikeyCmd(), a.clientCmd(), a.userCmd(), a.keyCmd())
-	a.group(root, "releases", a.releaseCmd(), a.rolloutCmd(), a.applyCmd(), a.diffCmd(), a.exportCmd(), a.schemaCmd(), a.fmtCmd(), a.policyCmd(), a.configCmd())
+	a.group(root, "releases", a.releaseCmd(), a.rolloutCmd(), a.applyCmd(), a.diffCmd(), a.exportCmd(), a.schemaCmd(), a.fmtCmd(), a.policyCmd(), a.configCmd(), a.testkitCmd())
 	a.group(root, "look", a.statusCmd(), a.receiptCmd(), a.verifyCmd(), a.doctorCmd(), a.eventsCmd())
 	a.group(root, "cli", a.loginCmd(), a.contextCmd(), a.apiCmd(), a.explainCmd(), a.versionCmd(), a.manCmd())
 	root.SetHelpCommandGroupID("cli")
