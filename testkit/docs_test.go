@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/mintmark/mintmark/testkit"
 )
@@ -39,7 +40,7 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := testkit.Run(t.Context(), append(all, more...), testkit.Options{Exec: "exec node " + filepath.Join(dir, "server.mjs"), Parallel: 2})
+	results, err := testkit.Run(t.Context(), append(all, more...), testkit.Options{Exec: "exec node " + filepath.Join(dir, "server.mjs"), Parallel: 2, Start: 2 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
