@@ -232,6 +232,8 @@ type Key struct {
 	State   string    `json:"state"` // pending, active, verifying, retired, killed
 	Created time.Time `json:"created,omitzero"`
 	Tokens  int64     `json:"tokens_live"`
+	// WhenSafe is set while the key waits to be retired once no token needs it.
+	WhenSafe *KeyWish `json:"retire_when_safe,omitempty"`
 }
 
 // Keys lists keys, newest first.
@@ -244,13 +246,16 @@ type KeyRequest struct {
 	Alg    string `json:"alg,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	// Force retires a key although live tokens need it.
-	Force   bool   `json:"force,omitempty"`
-	Confirm string `json:"confirm,omitempty"` // :kill; the kid
+	Force bool `json:"force,omitempty"`
+	// WhenSafe retires a key as soon as no token needs it: maybe at once, else by
+	// itself later, until :keep.
+	WhenSafe bool   `json:"when_safe,omitempty"`
+	Confirm  string `json:"confirm,omitempty"` // :kill; the kid
 	// BreakGlass kills a key without the second person that a guard wants, where
 	// the guard allows it.
-	BreakGlass bool `json:"break_glass,omitempty"`
-	Wait    bool   `json:"wait,omitempty"`
-	Timeout string `json:"timeout,omitempty"`
+	BreakGlass bool   `json:"break_glass,omitempty"`
+	Wait       bool   `json:"wait,omitempty"`
+	Timeout    string `json:"timeout,omitempty"`
 }
 
 // KeyAnswer is the key after the step.

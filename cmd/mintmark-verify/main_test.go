@@ -32,8 +32,13 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{}, {"--keys", keys}, {"--nonsense"}, {"--keys", "nowhere.json", "-"}, {"--keys", keys, "nowhere.jsonl"},
-		{"--keys", filepath.Join(dir, "vectors.json"), "-"}, {"--keys", keys, "a", "b"},
+		{},
+		{"--keys", keys},
+		{"--nonsense"},
+		{"--keys", "nowhere.json", "-"},
+		{"--keys", keys, "nowhere.jsonl"},
+		{"--keys", filepath.Join(dir, "vectors.json"), "-"},
+		{"--keys", keys, "a", "b"},
 	} {
 		var out, diag bytes.Buffer
 		if got := run(args, strings.NewReader(""), &out, &diag); got != exitUsage || diag.Len() == 0 {

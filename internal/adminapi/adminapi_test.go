@@ -66,7 +66,7 @@ var may = map[string]string{
 	"listReleases": "vosa", "getRelease": "vosa", "listReceipts": "vosa", "getReceipt": "gpvosa", "exportReceipts": "vosa", "exportStateLog": "vosa",
 	"applyResources": "oa", "diffResources": "vosa", "exportResources": "vosa", "getSchemas": "vosa", "getSchema": "vosa",
 	"listClients": "vosa", "getClient": "vosa", "createClient": "oa", "rotateClientSecret": "oa", "disableClient": "osa",
-	"listUsers": "vosa", "putUser": "a", "listKeys": "vosa", "rotateKey": "sa", "retireKey": "sa", "killKey": "sa",
+	"listUsers": "vosa", "putUser": "a", "listKeys": "vosa", "rotateKey": "sa", "retireKey": "sa", "keepKey": "sa", "keyNeeds": "vosa", "issuerNeeds": "vosa", "killKey": "sa",
 	"getStatus": "vosa", "verify": "oa", "listGateways": "vosa", "inviteGateway": "a", "removeGateway": "osa", "tailEvents": "vosa",
 }
 

@@ -91,7 +91,7 @@ func refused(err error) error {
 	case errors.Is(err, authority.ErrRequest):
 		return api.NewProblem(api.CodeInvalid, saying(err, authority.ErrRequest), "")
 	case errors.Is(err, authority.ErrInUse):
-		return api.NewProblem(api.CodePrecondition, saying(err, authority.ErrInUse), "wait until they have expired, or force it")
+		return api.NewProblem(api.CodePrecondition, saying(err, authority.ErrInUse), "let it be retired once they are over with: mintmark key retire KID --when-safe; --force does it now")
 	case errors.Is(err, authority.ErrNotReady), errors.Is(err, authority.ErrNoKey):
 		return api.NewProblem(api.CodeUnavailable, err.Error(), "apply resources first, or wait for the gateways")
 	}
@@ -180,7 +180,11 @@ func (a Authority) Keys(ctx context.Context) (*api.Keys, error) {
 }
 
 func keyOf(k authority.SigningKey) api.Key {
-	return api.Key{ID: k.ID, Alg: k.Alg, State: k.State, Created: time.Unix(k.Created, 0).UTC()}
+	out := api.Key{ID: k.ID, Alg: k.Alg, State: k.State, Created: time.Unix(k.Created, 0).UTC()}
+	if w := k.WhenSafe; w != nil {
+		out.WhenSafe = &api.KeyWish{Since: time.Unix(w.Since, 0).UTC(), Actor: w.Actor, Reason: w.Reason}
+	}
+	return out
 }
 
 // RotateKey implements SigningKeys.
@@ -194,7 +198,24 @@ func (a Authority) RotateKey(ctx context.Context, actor string, r api.KeyRequest
 
 // RetireKey implements SigningKeys.
 func (a Authority) RetireKey(ctx context.Context, actor, kid string, r api.KeyRequest) (*api.KeyAnswer, error) {
-	if err := a.A.Retire(ctx, kid, actor, r.Reason, r.Force); err != nil {
+	var err error
+	switch {
+	case r.WhenSafe && r.Force:
+		return nil, api.NewProblem(api.CodeInvalid, "when_safe and force contradict each other", "say one of them")
+	case r.WhenSafe:
+		err = a.A.RetireWhenSafe(ctx, kid, actor, r.Reason)
+	default:
+		err = a.A.Retire(ctx, kid, actor, r.Reason, r.Force)
+	}
+	if err != nil {
+		return nil, refused(err)
+	}
+	return a.key(ctx, kid)
+}
+
+// KeepKey implements SigningKeys.
+func (a Authority) KeepKey(ctx context.Context, actor, kid string) (*api.KeyAnswer, error) {
+	if err := a.A.KeepKey(ctx, kid, actor); err != nil {
 		return nil, refused(err)
 	}
 	return a.key(ctx, kid)

@@ -165,6 +165,16 @@ func accountRoutes() []Route {
 			}
 			return s.cfg.Keys.RetireKey(ctx, actorOf(ctx), in.ID, in.Body)
 		}),
+		row("keepKey", "POST", "/v1/keys/{id}:keep", security, "Take back that a key is to be retired when it is safe", func(s *Server, ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
+			if s.cfg.Keys == nil {
+				return nil, notSupported("signing keys")
+			}
+			return s.cfg.Keys.KeepKey(ctx, actorOf(ctx), in.ID)
+		}),
+		row("keyNeeds", "GET", "/v1/keys/{id}/needs", anybody, "Say what still needs a key", (*Server).keyNeeds),
+		row("issuerNeeds", "GET", "/v1/issuers/{id}/needs", anybody, "Say what still needs another issuer", func(s *Server, ctx context.Context, in *byID) (*api.Needs, error) {
+			return s.cfg.Control.IssuerNeeds(ctx, in.ID)
+		}),
 		row("killKey", "POST", "/v1/keys/{id}:kill", security, "Refuse all that a key signed, at once and for good", func(s *Server, ctx context.Context, in *bodyByID[api.KeyRequest]) (*api.KeyAnswer, error) {
 			return s.killKey(ctx, in)
 		}),
@@ -185,6 +195,28 @@ func (s *Server) putUser(ctx context.Context, actor string, r api.UserRequest) (
 		}
 	}
 	return s.cfg.Accounts.PutUser(ctx, actor, r)
+}
+
+// keyNeeds says what needs a key that there is, and whether it is to be retired.
+func (s *Server) keyNeeds(ctx context.Context, in *byID) (*api.Needs, error) {
+	if s.cfg.Keys == nil {
+		return nil, notSupported("signing keys")
+	}
+	keys, err := s.cfg.Keys.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys.Keys {
+		if k.ID == in.ID {
+			out, err := s.cfg.Control.KeyNeeds(ctx, k.ID)
+			if err != nil {
+				return nil, err
+			}
+			out.WhenSafe = k.WhenSafe
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: there is no key %.80q", control.ErrNotFound, in.ID)
 }
 
 // killKey takes the key out of use first, so that nothing more is signed with it,

@@ -64,6 +64,8 @@ type SigningKeys interface {
 	Keys(ctx context.Context) (*api.Keys, error)
 	RotateKey(ctx context.Context, actor string, r api.KeyRequest) (*api.KeyAnswer, error)
 	RetireKey(ctx context.Context, actor, kid string, r api.KeyRequest) (*api.KeyAnswer, error)
+	// KeepKey takes back that a key is to be retired when it is safe.
+	KeepKey(ctx context.Context, actor, kid string) (*api.KeyAnswer, error)
 	KillKey(ctx context.Context, actor, kid string, r api.KeyRequest) (*api.KeyAnswer, error)
 }
 

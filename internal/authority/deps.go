@@ -25,8 +25,9 @@ type Tokens interface {
 	TokenByHandle(ctx context.Context, handle []byte) (ledger.TokenRow, error)
 	Family(ctx context.Context, id mintmark.FamilyID) (ledger.FamilyRow, error)
 	Grant(ctx context.Context, id mintmark.GrantID) (ledger.GrantRow, error)
-	// CountLive counts live tokens that a selector covers.
-	CountLive(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) (int64, error)
+	// Reach counts the live tokens that a selector covers, by release and client, and
+	// says when the last is over, suspended ones included.
+	Reach(ctx context.Context, sel mintmark.Selector, cut mintmark.Cutoff, now time.Time) ([]ledger.Reached, error)
 }
 
 // Documents reads documents after write. ledger.ErrNotFound when there is none.

@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -96,7 +97,9 @@ func (a *Authority) tend(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.publish(ctx, "system:authority", "as they stand")
+	// A key that can't be retired yet must not keep the others from the gateways.
+	failed := a.retireSafe(ctx)
+	return errors.Join(failed, a.publish(ctx, "system:authority", "as they stand"))
 }
 
 // refuses reports whether everything that k signs is refused, because a key was
@@ -260,27 +263,22 @@ func (a *Authority) published(part epoch.Keys) bool {
 }
 
 // Retire drops a key that is no longer active. Unless forced it is refused while
-// live tokens need it (ErrInUse); their number is in the error's text.
+// live tokens need it, suspended ones included (ErrInUse); how many, and until when,
+// is in the error's text.
 func (a *Authority) Retire(ctx context.Context, kid, actor, reason string, force bool) error {
 	a.keyMu.Lock()
 	defer a.keyMu.Unlock()
-	if err := a.reload(ctx); err != nil {
+	k, err := a.retirable(ctx, kid)
+	if err != nil {
 		return err
 	}
-	k := a.keys.byID(kid)
-	if k == nil {
-		return fmt.Errorf("key %.80q: %w", kid, ledger.ErrNotFound)
-	}
-	if k.State == KeyActive {
-		return fmt.Errorf("%w: key %s is active: rotate first", ErrRequest, kid)
-	}
 	if !force {
-		n, err := a.d.Tokens.CountLive(ctx, mintmark.Selector{Key: kid}, mintmark.Cutoff{}, a.d.Now())
+		n, err := a.needOf(ctx, &k.SigningKey)
 		if err != nil {
-			return fmt.Errorf("count tokens of key %s: %w", kid, err)
+			return err
 		}
-		if n > 0 {
-			return fmt.Errorf("%w: %d live tokens are signed with %s", ErrInUse, n, kid)
+		if n.never || a.d.Now().Unix() < n.last {
+			return fmt.Errorf("%w: %s", ErrInUse, neededText(kid, n))
 		}
 	}
 	if err := a.retireLocked(ctx, k, actor, reason, nil); err != nil {
@@ -293,7 +291,7 @@ func (a *Authority) Retire(ctx context.Context, kid, actor, reason string, force
 // tokens if there is one.
 func (a *Authority) retireLocked(ctx context.Context, k *keyEntry, actor, reason string, facts []mintmark.Revocation) error {
 	doc := k.SigningKey
-	doc.State, doc.Wrapped, doc.Retired, doc.Reason = KeyRetired, nil, a.d.Now().Unix(), reason
+	doc.State, doc.Wrapped, doc.Retired, doc.Reason, doc.WhenSafe = KeyRetired, nil, a.d.Now().Unix(), reason, nil
 	b := by(actor, put(ledger.DocKey, k.ID, k.version, doc))
 	var err error
 	if len(facts) > 0 {

@@ -33,6 +33,8 @@ type SigningKey struct {
 	Replaced  int64  `json:"replaced,omitempty"`
 	Retired   int64  `json:"retired,omitempty"`
 	Reason    string `json:"reason,omitempty"`
+	// WhenSafe is set while somebody wants it retired once no token needs it.
+	WhenSafe *KeyWish `json:"when_safe,omitempty"`
 }
 
 // keyEntry is a signing key in memory.

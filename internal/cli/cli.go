@@ -179,7 +179,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "cli", Title: "This program:"},
 	)
 	a.group(root, "run", a.initCmd(), a.serveCmd(), a.controlCmd(), a.gatewayCmd(), a.demoCmd())
-	a.group(root, "tokens", a.tokenCmd(), a.revocationCmd(), a.apikeyCmd(), a.clientCmd(), a.userCmd(), a.keyCmd())
+	a.group(root, "tokens", a.tokenCmd(), a.revocationCmd(), a.apikeyCmd(), a.clientCmd(), a.userCmd(), a.keyCmd(), a.issuerCmd())
 	a.group(root, "releases", a.releaseCmd(), a.rolloutCmd(), a.applyCmd(), a.diffCmd(), a.exportCmd(), a.schemaCmd(), a.fmtCmd(), a.policyCmd(), a.configCmd(), a.testkitCmd())
 	a.group(root, "look", a.statusCmd(), a.receiptCmd(), a.verifyCmd(), a.doctorCmd(), a.eventsCmd())
 	a.group(root, "cli", a.loginCmd(), a.contextCmd(), a.apiCmd(), a.explainCmd(), a.versionCmd(), a.manCmd())

@@ -10,9 +10,9 @@ import (
 )
 
 func keyTable(keys []api.Key) table {
-	t := table{head: []string{"KEY", "ALG", "STATE", "CREATED", "LIVE TOKENS"}}
+	t := table{head: []string{"KEY", "ALG", "STATE", "CREATED", "LIVE TOKENS", "RETIRES"}}
 	for _, k := range keys {
-		t.rows = append(t.rows, []string{k.ID, k.Alg, k.State, at(k.Created), num(k.Tokens)})
+		t.rows = append(t.rows, []string{k.ID, k.Alg, k.State, at(k.Created), num(k.Tokens), whenSafe(k.WhenSafe)})
 	}
 	return t
 }
@@ -37,7 +37,7 @@ func (a *app) keyCmd() *cobra.Command {
 			return show(ks, keyTable(ks.Keys), nil)
 		},
 	})
-	return noun("key", "Signing keys of the authority", list, a.keyRotate(), a.keyRetire(), a.keyKill())
+	return noun("key", "Signing keys of the authority", list, a.keyRotate(), a.keyNeeds(), a.keyRetire(), a.keyKeep(), a.keyKill())
 }
 
 func (a *app) keyRotate() *cobra.Command {
@@ -96,17 +96,28 @@ func (a *app) keyRetire() *cobra.Command {
 	var q api.KeyRequest
 	var w waiting
 	return a.call(call{
-		use: "retire KID", short: "Take a key out of the published set once no live token needs it", args: cobra.ExactArgs(1), complete: keyNames,
+		use: "retire KID", short: "Take a key out of the published set; refused while live tokens need it", args: cobra.ExactArgs(1), complete: keyNames,
 		flags: func(cmd *cobra.Command) {
 			w.flags(cmd, true)
 			cmd.Flags().BoolVar(&q.Force, "force", false, "although live tokens need it")
+			cmd.Flags().BoolVar(&q.WhenSafe, "when-safe", false, "as soon as the ledger shows that no token needs it: now, or by itself later")
 		},
 		run: func(ctx context.Context, c *api.Client, args []string) (result, error) {
 			if w.dryRun {
 				return keyDryRun(ctx, c, args[0], "still need it")
 			}
 			q.Reason, q.Wait, q.Timeout = w.reason, w.wait, a.bound()
-			return keyStep(c.RetireKey(ctx, args[0], q))
+			k, err := c.RetireKey(ctx, args[0], q)
+			r, err := keyStep(k, err)
+			if err != nil || k.Key.WhenSafe == nil {
+				return r, err
+			}
+			n, err := c.KeyNeeds(ctx, args[0])
+			if err != nil {
+				return result{}, err
+			}
+			r.notes = append(needsNotes(n), "it is retired by itself once nothing needs it; mintmark key keep "+args[0]+" takes that back")
+			return r, nil
 		},
 	})
 }
