@@ -99,8 +99,8 @@ func (s *scene) top(p *page) {
 	default:
 		p.line(part{bold, "rollout    "}, part{"", fmt.Sprintf("%s → %s   %s   ", r.Stable, r.Candidate, strings.ReplaceAll(r.State, "_", " "))}, part{"", bar(r.Percent, 20)}, part{"", " " + r.Percent + " %"})
 	}
-	p.line(part{bold, "orders/v1  "}, part{"", s.stable.picture()})
 	s.evidence(p)
+	p.line(part{bold, "orders/v1  "}, part{"", s.stable.picture()})
 	note := part{}
 	if s.fault != healthy && s.fault != "" {
 		note = part{red, "  ✖ " + string(s.fault)}
@@ -155,7 +155,11 @@ func (s *scene) evidence(p *page) {
 		if g.RateRatio.Hi != nil {
 			hi = fmt.Sprintf("%.3g", *g.RateRatio.Hi)
 		}
-		text += fmt.Sprintf("   %s %.3g times (%.3g to %s)", g.Metric, g.RateRatio.Est, g.RateRatio.Lo, hi)
+		est := fmt.Sprintf("%.3g", g.RateRatio.Est)
+		if g.RateRatio.Est == 0 && g.RateRatio.Lo > 0 {
+			est = "∞" // only the candidate has any
+		}
+		text += fmt.Sprintf("   %s × %s (%.3g to %s)", g.Metric, est, g.RateRatio.Lo, hi)
 	}
 	p.line(part{bold, "evidence   "}, part{code, text})
 }
