@@ -198,7 +198,7 @@ func TestKeysAndReleasesThroughTheGateway(t *testing.T) {
 }
 
 // TestFaults: each fault is one that a careful service and our gateway refuse, and
-// a careless service lets pass. The gateway holds no nbf or type to be optional.
+// a careless service lets pass.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	careful, careless := world(t, nil), world(t, func(s *service) { s.lax = true })
