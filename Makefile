@@ -17,8 +17,9 @@ SOAK    ?= 4h
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
-build: ## the binary, in bin/
+build: ## the binary and the offline verifier, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/mintmark ./cmd/mintmark
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/mintmark-verify ./cmd/mintmark-verify
 
 test: test-main test-e2e test-integrations ## everything that proves the product, race detector on
 

@@ -72,9 +72,11 @@ func Rules(svc *epoch.Service, stable, candidate string, o Options) ([]epoch.Dis
 	}
 	compat := CompatOf(svc, candidate, stable)
 	rules := []epoch.DispositionRule{
-		{Class: OverScoped, ScopesBeyond: allowedScopes(&s.Mint), Disposition: mintmark.Revoke},
-		{Class: WrongAudience, AudienceBeyond: mintmark.SortedSet(s.Mint.Audience), Disposition: mintmark.Revoke},
+		{Class: WrongAudience, AudienceBeyond: allowedAudience(svc, &s.Mint), Disposition: mintmark.Revoke},
 		{Class: string(compat), Disposition: defaults[compat]},
+	}
+	if declaresScopes(svc, &s.Mint) {
+		rules = slices.Insert(rules, 0, epoch.DispositionRule{Class: OverScoped, ScopesBeyond: allowedScopes(&s.Mint), Disposition: mintmark.Revoke})
 	}
 	left := maps.Clone(o.Override)
 	for i := range rules {
@@ -115,6 +117,23 @@ func (o *Options) declared(class string, compat Compat) (mintmark.Disposition, b
 	return d, given && (d != mintmark.Map || class != string(compat) || compat.maps())
 }
 
+// declaresScopes reports whether a release's policy says which scopes its tokens
+// may have. One that stands for tokens of other issuers alone may leave them out:
+// then no scope is evidence of anything.
+func declaresScopes(svc *epoch.Service, m *epoch.Mint) bool {
+	return svc.OwnIssuer || len(m.Scopes)+len(m.DefaultScopes)+len(m.ForcedScopes) > 0
+}
+
+// allowedAudience is never empty: a rule without a list would hold for every token.
+// A policy that names no audience mints none; what the service answers to is right
+// for tokens of other issuers.
+func allowedAudience(svc *epoch.Service, m *epoch.Mint) []string {
+	if len(m.Audience) > 0 {
+		return mintmark.SortedSet(m.Audience)
+	}
+	return mintmark.SortedSet(svc.Audience)
+}
+
 // allowedScopes is never empty: a rule without a list would hold for every token.
 func allowedScopes(m *epoch.Mint) []string {
 	return mintmark.SortedSet(slices.Concat(m.Scopes, m.DefaultScopes, m.ForcedScopes, protocolScopes))
@@ -142,7 +161,7 @@ func Selectors(svc *epoch.Service, stable, candidate string, rules []epoch.Dispo
 				out = append(out, mintmark.Selector{Release: id, Scope: scope})
 			}
 		case rule.Class == WrongAudience:
-			for _, aud := range beyond(mintmark.SortedSet(c.Mint.Audience), s.Mint.Audience) {
+			for _, aud := range beyond(mintmark.SortedSet(c.Mint.Audience), allowedAudience(svc, &s.Mint)) {
 				out = append(out, mintmark.Selector{Release: id, Audience: aud})
 			}
 		default:
