@@ -14,6 +14,9 @@ import (
 // keys are named by their public NKEY. bus.CredentialRequest says how one is
 // replaced. Methods are called by one goroutine.
 type Credential interface {
+	// Begun reports whether there is a key to follow the one in use: somebody died
+	// while it was being replaced.
+	Begun() bool
 	// Next returns the key in use and the one to follow it: made, and durable beside
 	// the other, when there was none. Both stay until Settle.
 	Next(ctx context.Context) (use, next string, err error)
@@ -36,6 +39,10 @@ const defaultCredentialPause = 5 * time.Second
 func (f *Follower) credentials(ctx context.Context) {
 	first := f.cfg.CredentialPause
 	pause := first
+	if f.cfg.Credential.Begun() {
+		// Control may think it done and would not say so before half a lifetime.
+		signal(f.expiring)
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -98,6 +98,13 @@ func OpenCredential(use, next mintmark.Secret, save func(use, next mintmark.Secr
 	return c, nil
 }
 
+// Begun implements follower.Credential.
+func (c *Credential) Begun() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.keys) > 1
+}
+
 // Next implements follower.Credential: it makes the key to follow, unless there is
 // one already.
 func (c *Credential) Next(context.Context) (use, next string, err error) {
