@@ -214,11 +214,19 @@ func (c *Conn) Subscribe(subject string, handle bus.Handler) (func(), error) {
 // Serve implements bus.Conn.
 func (c *Conn) Serve(subject string, workers int, handle bus.Handler) (func(), error) {
 	var calls sync.WaitGroup
+	var mu sync.Mutex
+	stopped := false // guarded by mu: no call begins once its end is waited for
 	slots := make(chan struct{}, max(workers, 1))
 	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
 		select {
 		case slots <- struct{}{}:
 		case <-c.ctx.Done():
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if stopped {
+			<-slots
 			return
 		}
 		calls.Go(func() {
@@ -231,6 +239,9 @@ func (c *Conn) Serve(subject string, workers int, handle bus.Handler) (func(), e
 	}
 	return func() {
 		_ = sub.Unsubscribe()
+		mu.Lock()
+		stopped = true
+		mu.Unlock()
 		calls.Wait()
 	}, nil
 }
