@@ -32,7 +32,6 @@ type world struct {
 	clock    sync.Mutex
 	now      time.Time // guarded by clock where others read it
 	records  chan delivery
-	recorded int
 	seq      map[string]uint64
 	looked   chan struct{}
 	stop     func()
