@@ -2,7 +2,6 @@ package sequential
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 )
 
@@ -15,7 +14,7 @@ const (
 	// whatever a user's own expression says. Only a subject's first one counts.
 	Count Kind = iota
 	// Latency is a subject's first request slower than a frozen quantile of the
-	// baseline. Metric.Level names the quantile; Baseline has the thresholds.
+	// baseline. Metric.Level names the quantile; the caller froze the threshold.
 	Latency
 	// Invariant must never happen at all: one occurrence fails the candidate, by
 	// Trip. It has no weight and takes no batches.
@@ -72,20 +71,6 @@ type Metric struct {
 	// For events so rare that no rollout sees enough of them to prove anything:
 	// otherwise silence on this metric makes the verdict inconclusive.
 	FailOnly bool `json:"fail_only,omitempty"`
-}
-
-// LatencyMetrics is one metric per quantile level, named name.p50, name.p99,
-// name.p99.9 and so on, which share weight equally.
-func LatencyMetrics(name string, weight float64, levels ...float64) []Metric {
-	out := make([]Metric, len(levels))
-	for i, level := range levels {
-		percent := strconv.FormatFloat(math.Round(level*1e6)/1e4, 'f', -1, 64)
-		out[i] = Metric{
-			Name: name + ".p" + percent, Kind: Latency, Level: level,
-			Weight: weight / float64(len(levels)),
-		}
-	}
-	return out
 }
 
 // Batch is what was seen of one metric since the last batch.

@@ -34,7 +34,10 @@ func several() sequential.Config {
 		{Name: "watched", FailOnly: true},
 		{Name: "stranded", Kind: sequential.Invariant},
 	}}
-	c.Metrics = append(c.Metrics, sequential.LatencyMetrics("latency", 0.3, 0.5, 0.99)...)
+	c.Metrics = append(c.Metrics,
+		sequential.Metric{Name: "latency.p50", Kind: sequential.Latency, Level: 0.5, Weight: 0.15},
+		sequential.Metric{Name: "latency.p99", Kind: sequential.Latency, Level: 0.99, Weight: 0.15},
+	)
 	return c
 }
 
