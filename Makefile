@@ -24,7 +24,7 @@ build: ## the binary and the offline verifier, in bin/
 test: test-main test-e2e test-integrations ## everything that proves the product, race detector on
 
 test-main:
-	scripts/need cc
+	scripts/need cc npm curl
 	$(GO) test -race -p $(P) -timeout $(TIMEOUT) ./...
 
 # End-to-end tests live in a module of their own, for their heavier dependencies.
@@ -70,7 +70,7 @@ dev: ## one process, two releases of a service, synthetic clients
 	$(GO) run ./cmd/mintmark demo
 
 soak: ## the long suites in full
-	scripts/need cc
+	scripts/need cc npm curl
 	MINTMARK_TEST_SOAK=1 $(GO) test -race -p 1 -timeout $(SOAK) ./...
 	if [ -f test/e2e/go.mod ]; then cd test/e2e && MINTMARK_TEST_SOAK=1 $(GO) test -race -p 1 -timeout $(SOAK) ./...; fi
 
