@@ -272,7 +272,7 @@ func TestWeightByHand(t *testing.T) {
 func TestWindows(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	weekend := Window{Name: "weekend", Days: []time.Weekday{time.Friday}, From: 18 * 60, To: 8 * 60, Zone: "Europe/Berlin"}
 	saturday := Window{Name: "saturday", Days: []time.Weekday{time.Saturday}, From: 0, To: 24 * 60, Zone: "Europe/Berlin"}
